@@ -1,0 +1,372 @@
+"""One typed, checked schema of a run: YAML in, precise errors out."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mmgr.errors import ConfigError
+from mmgr.files import existing_file
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Images(Section):
+    """Where the imagery is and how its values become 8-bit patches."""
+
+    path: Path
+    """A GeoTIFF, COG or VRT, or a folder of them (searched with its sub-folders)."""
+    bands: tuple[Count, ...] = (1, 2, 3)
+    """Bands to read, counted from 1."""
+    stretch: tuple[float, float] | None = None
+    """Values that become 0 and 255; by default 8-bit images stay as they are and others are
+    stretched between the 2nd and 98th percentile of a sample."""
+    nodata: float | None = None
+    """A value that means "no image here", where the files do not say so themselves."""
+    date: str | None = None
+    """A regular expression whose first group is the date in a file's name; by default the first
+    year or date found there. Images of different dates are views of the same region."""
+
+    @field_validator("date")
+    @classmethod
+    def _date_has_a_group(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                groups = re.compile(value).groups
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from error
+            if groups < 1:
+                raise ValueError("needs one group in parentheses that catches the date, such as '_(\\d{4})_'")
+        return value
+
+
+class Regions(Section):
+    """The units that get a vector."""
+
+    kind: Literal["grid", "footprints", "polygons"] = "grid"
+    """`grid`: squares over the images; `footprints`: one region per image place, or per polygon of
+    `path`, with the patch cut on the image's own pixels; `polygons`: any polygons of `path`."""
+    size: Positive | None = None
+    """Edge of a grid cell; not used by the other kinds."""
+    unit: Literal["metres", "pixels"] = "metres"
+    """What `size` counts."""
+    path: Path | None = None
+    """Polygons, for `footprints` (optional) and `polygons`."""
+    id: str | None = None
+    """Column of `path` that names each region."""
+    group: str | None = None
+    """Column of `path` that names each region's group, such as its city; `folder` takes the name
+    of the folder that the image lies in."""
+    crs: str | None = None
+    """A projected CRS in metres for all distances; by default the images' own, or the UTM zone."""
+    pixels: Annotated[int, Field(ge=16, le=2048)] = 128
+    """Edge of a stored patch in pixels; the image is resampled where it differs."""
+    min_valid: Fraction = 0.5
+    """A patch of which a smaller part has image is left out."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Regions:
+        if self.kind == "grid" and self.size is None:
+            raise ValueError("a grid needs `size`, the edge of a cell")
+        if self.kind == "polygons" and self.path is None:
+            raise ValueError("regions of kind polygons need `path`")
+        return self
+
+
+class PointSource(Section):
+    """POIs as points: CSV, GeoJSON, GeoPackage, GeoParquet."""
+
+    kind: Literal["points"] = "points"
+    path: Path
+    layer: str | None = None
+    """Layer of a file that has several."""
+    first_level: str
+    """Column of the (first-level) category."""
+    second_level: str | None = None
+    """Column of the finer category, if there is one."""
+    x: str | None = None
+    """Column of the longitude or easting, for a CSV."""
+    y: str | None = None
+    """Column of the latitude or northing, for a CSV."""
+    crs: str | None = None
+    """CRS of `x` and `y`, or of a file that does not name its own; EPSG:4326 for a CSV if not given."""
+    area: Path | None = None
+    """Polygons inside which the POIs are complete; by default the box around the points. A region
+    inside it that holds no POI has none; a region outside it has unknown POIs."""
+
+
+class CountSource(Section):
+    """POIs as counts: polygons with one column a category."""
+
+    kind: Literal["counts"]
+    path: Path
+    layer: str | None = None
+    id: str | None = None
+    """Column that names each polygon."""
+    columns: str | tuple[str, ...]
+    """The count columns: a list, or a prefix ending in `*` such as `poi_*`."""
+    first_levels: dict[str, str] = {}
+    """First-level category of a column; a column not named here is its own."""
+    crs: str | None = None
+    """CRS of a file that does not name its own."""
+
+
+PoiSource = Annotated[PointSource | CountSource, Field(discriminator="kind")]
+
+
+class Pois(Section):
+    """Where the POIs are."""
+
+    sources: Annotated[tuple[PoiSource, ...], Field(min_length=1)]
+    radius: Positive | None = None
+    """Points within this distance (m) of a region's centre belong to it too; by default only those inside."""
+
+
+class Categories(Section):
+    """How category vectors are learned (Huang et al. 2022)."""
+
+    dimensions: Annotated[int, Field(ge=2, le=1024)] = 64
+    walks: Count = 5
+    """Walks from each POI."""
+    length: Annotated[int, Field(ge=2)] = 10
+    """POIs in a walk, the start included."""
+    p: Positive = 0.5
+    """Return parameter of the second-order walk."""
+    q: Positive = 0.5
+    """In-out parameter of the second-order walk."""
+    region_decay: Fraction = 0.4
+    """Weight of a step that leaves its region, or of an adjacent polygon where POIs are counts."""
+    negatives: Annotated[int, Field(ge=0)] = 5
+    """Negative categories per context."""
+    hierarchy: Annotated[float, Field(ge=0)] = 4e-6
+    """Weight of the term that draws categories of one first level together."""
+    learning_rate: Positive = 0.01
+    iterations: Count = 500
+
+
+class Pretrain(Section):
+    """How the encoders are pre-trained (Bai et al. 2023)."""
+
+    recipe: Literal["mmgr", "mmgr-2023", "simclr"] = "mmgr"
+    """A named, complete set of choices; what is set below replaces the recipe's."""
+    encoder: str = "resnet18"
+    """Any `timm` model."""
+    weights: Path | Literal["random", "pretrained"] = "random"
+    """`pretrained` asks the `timm` hub; a path reads a safetensors file."""
+    crop: Annotated[int, Field(ge=16, le=1024)] = 112
+    """Edge in pixels of the views that the encoder sees."""
+    epochs: Annotated[int, Field(ge=0)] | None = None
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    learning_rate: Positive | None = None
+    temperature: Positive | None = None
+    intra_weight: Fraction | None = None
+    """Weight of the intra-modal loss; the inter-modal one gets the rest."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    device: str = "auto"
+
+
+class Task(Section):
+    """A label, where it comes from and what a region's or polygon's value means."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    path: Path
+    kind: Literal["polygon_total", "polygon_rate", "raster_sum", "raster_mean"]
+    """`polygon_total` and `raster_sum` are amounts (people): shared out by area, and a density per
+    km2 unless `density` is false. `polygon_rate` and `raster_mean` are averaged by area."""
+    column: str | None = None
+    """Column of the polygons that holds the value."""
+    layer: str | None = None
+    id: str | None = None
+    """Column that names each polygon."""
+    crs: str | None = None
+    """CRS of a file that does not name its own."""
+    band: Count = 1
+    """Band of the raster."""
+    density: bool | None = None
+    """Divide amounts by area; on by default for totals and sums."""
+    unit: str = ""
+    """Unit of the values, for titles, such as `people/km2`."""
+    units: Literal["auto", "regions", "polygons"] = "auto"
+    """What is one sample: each region, or each label polygon with the area-weighted mean of its
+    regions' vectors. `auto`: polygons where they are larger than the regions."""
+    transform: Literal["auto", "log1p", "none"] = "auto"
+    """Scale on which probes are fitted and scored; `auto` is log1p for amounts."""
+    groups: tuple[str, ...] | None = None
+    """Only regions of these groups."""
+    min_cover: Fraction = 0.5
+    """A region of which labels cover a smaller part has no label."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Task:
+        if self.kind.startswith("polygon") and self.column is None:
+            raise ValueError(f"task {self.name}: labels from polygons need `column`")
+        if self.kind.startswith("raster") and self.units == "polygons":
+            raise ValueError(f"task {self.name}: labels from a raster belong to regions, not polygons")
+        return self
+
+    @property
+    def is_amount(self) -> bool:
+        """Whether the label adds up over area (people), rather than being a rate."""
+        return self.kind in {"polygon_total", "raster_sum"}
+
+    @property
+    def is_density(self) -> bool:
+        """Whether values are divided by area."""
+        return self.is_amount if self.density is None else self.density
+
+    @property
+    def uses_log(self) -> bool:
+        """Whether probes are fitted and scored on ``log(1 + y)``."""
+        return self.is_amount if self.transform == "auto" else self.transform == "log1p"
+
+
+class Evaluate(Section):
+    """How the embeddings are scored."""
+
+    splits: tuple[Literal["blocks", "groups", "random"], ...] | None = None
+    """By default spatial blocks, and leave-one-group-out where regions have groups."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    block: Positive | None = None
+    """Edge of a spatial block in metres; chosen from the extent by default."""
+    buffer: Annotated[float, Field(ge=0)] | None = None
+    """Training units nearer than this (m) to a test unit are left out; one region's edge by default."""
+    probes: Annotated[tuple[Literal["ridge", "mlp"], ...], Field(min_length=1)] = ("ridge", "mlp")
+    seeds: Count = 3
+    """Repetitions with other folds and other starts of the probe."""
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: str = "city"
+    output: Path = Path("output")
+    """The folder that all stages write to."""
+    seed: int = 0
+    images: Images
+    regions: Regions
+    pois: Pois | None = None
+    categories: Categories = Categories()
+    pretrain: Pretrain = Pretrain()
+    tasks: tuple[Task, ...] = ()
+    evaluate: Evaluate = Evaluate()
+    notes: tuple[str, ...] = ()
+    """Sentences that the report repeats: what the data cannot show, whom to credit."""
+
+    @model_validator(mode="after")
+    def _tasks_have_names_of_their_own(self) -> Config:
+        names = [task.name for task in self.tasks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two tasks are called {name}; give each a name of its own")
+        return self
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check a configuration; paths in it are relative to its folder.
+
+    Raises
+    ------
+    ConfigError
+        Names every fault with its line, the value, and the nearest known key.
+    """
+    path = existing_file(Path(path), what="configuration")
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} holds no configuration; `mmgr init` writes one.")
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_fault(path, node, fault)}" for fault in error.errors())
+        raise ConfigError(f"{path} cannot be used:\n{faults}") from None
+    return config.model_copy(update=_absolute_paths(config, path.resolve().parent))
+
+
+def dump_config(config: Config) -> str:
+    """Write a configuration as YAML, without what is at its default."""
+    return yaml.safe_dump(
+        config.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def _absolute_paths(section: BaseModel, folder: Path) -> dict[str, Any]:
+    """Return the fields of a section that hold paths, made absolute."""
+    return {name: _absolute(getattr(section, name), folder) for name in section.model_fields_set}
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    if isinstance(value, Path):
+        return folder / value.expanduser()
+    if isinstance(value, BaseModel):
+        return value.model_copy(update=_absolute_paths(value, folder))
+    if isinstance(value, tuple):
+        return tuple(_absolute(item, folder) for item in value)
+    return value
+
+
+def _fault(path: Path, node: Any, fault: Any) -> str:
+    place = [part for part in fault["loc"] if part not in {"points", "counts"}]
+    line = _line_of(node, place)
+    where = f"{path.name}:{line}: " if line else ""
+    key = ".".join(str(part) for part in place)
+    if fault["type"] == "extra_forbidden":
+        near = get_close_matches(str(place[-1]), _known_keys(fault["loc"][:-1]), n=1)
+        hint = f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(_known_keys(fault['loc'][:-1]))}"
+        return f"{where}unknown key `{key}`{hint}"
+    if fault["type"] == "missing":
+        return f"{where}`{key}` is missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    value = fault["input"]
+    shown = f" (got {value!r})" if not isinstance(value, dict | list) else ""
+    return f"{where}{f'`{key}`: ' if key else ''}{message}{shown}"
+
+
+def _line_of(node: Any, place: list[Any]) -> int | None:
+    """Find the line of a key in the YAML tree, or of the nearest part above it."""
+    line = None
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _known_keys(place: tuple[Any, ...]) -> list[str]:
+    """Return the keys that the section at ``place`` knows."""
+    sections: dict[str, type[BaseModel]] = {
+        "images": Images,
+        "regions": Regions,
+        "pois": Pois,
+        "points": PointSource,
+        "counts": CountSource,
+        "categories": Categories,
+        "pretrain": Pretrain,
+        "tasks": Task,
+        "evaluate": Evaluate,
+    }
+    named = [sections[part] for part in place if part in sections]
+    return sorted((named[-1] if named else Config).model_fields)

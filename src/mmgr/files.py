@@ -1,0 +1,195 @@
+"""Files that appear under their final name only when complete, and their fingerprints."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgr.errors import ArtefactError, BusyError, InputError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WHOLE_FILE_BYTES = 64 * 2**20
+"""Files up to this size are hashed whole; larger ones by size, date, head and tail."""
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM_WORDS = ("no space left", "disk quota exceeded", "file too large")
+
+
+@contextmanager
+def write_aside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its name when the block ends well.
+
+    The block may write a file or make a folder there. If the block raises, what it wrote is
+    removed and ``path`` is as it was.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or the folder cannot be written.
+    """
+    with explained_writes(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        # the name keeps its suffix: some writers choose the format by it
+        aside = handle / path.name
+        with explained_writes(path):
+            yield aside
+            _move_into_place(aside, path)
+    finally:
+        shutil.rmtree(handle, ignore_errors=True)
+
+
+def _move_into_place(aside: Path, path: Path) -> None:
+    if aside.is_file():
+        with aside.open("rb") as stream:
+            os.fsync(stream.fileno())
+    if path.is_dir():
+        # a folder cannot be replaced in one step: the old one steps aside first
+        shutil.move(path, aside.parent / "replaced")
+    aside.replace(path)
+
+
+@contextmanager
+def explained_writes(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write into one clear error that names ``path``."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if is_no_room(error):
+            raise StorageError(
+                f"no room to write {path}: {error}. Free some space or set `output` to another disk; "
+                "nothing was left half-written under a final name."
+            ) from error
+        if isinstance(error, PermissionError):
+            raise StorageError(f"no permission to write {path}; choose another `output` folder.") from error
+        raise
+
+
+def is_no_room(error: BaseException) -> bool:
+    """Say whether an error, of the system or of a library, means that the disk is full."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return True
+    return any(words in str(error).lower() for words in _NO_ROOM_WORDS)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON artefact of ours.
+
+    Raises
+    ------
+    ArtefactError
+        If it is missing or torn.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} is missing; run the stage that writes it.") from None
+    except ValueError as error:
+        raise ArtefactError(f"{path} is not valid JSON ({error}); remove it and run its stage again.") from None
+
+
+def existing_file(path: Path, *, what: str) -> Path:
+    """Return ``path`` if it is a file with content.
+
+    Raises
+    ------
+    InputError
+        If it is missing, a folder, or empty.
+    """
+    if not path.exists():
+        raise InputError(f"{what}: {path} does not exist. {nearest_files(path)}".strip())
+    if path.is_dir():
+        raise InputError(f"{what}: {path} is a folder; a file is needed.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{what}: {path} is empty (0 bytes).")
+    return path
+
+
+def nearest_files(path: Path) -> str:
+    """Propose the names in ``path``'s folder that resemble it."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only on the way to an error
+
+    if not path.parent.is_dir():
+        return f"Its folder {path.parent} does not exist either."
+    near = get_close_matches(path.name, sorted(p.name for p in path.parent.iterdir()), n=3)
+    return f"Did you mean {' or '.join(near)}?" if near else ""
+
+
+def fingerprint(path: Path) -> str:
+    """Hash a file, or a folder's files by name and content.
+
+    Files above :data:`WHOLE_FILE_BYTES` are known by their size, date of change, first and last
+    mebibyte: a mosaic of 100 GB is not read to learn that nothing changed.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        digest.update(str(file.relative_to(path)).encode())
+        digest.update(_file_digest(file))
+    return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> bytes:
+    status = path.stat()
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as stream:
+        if status.st_size <= WHOLE_FILE_BYTES:
+            digest.update(stream.read())
+        else:
+            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+            digest.update(stream.read(2**20))
+            stream.seek(-(2**20), os.SEEK_END)
+            digest.update(stream.read())
+    return digest.digest()
+
+
+def settings_hash(settings: Any) -> str:
+    """Hash a JSON-like value, whatever the order of its keys."""
+    text = json.dumps(settings, sort_keys=True, default=str, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process alone; the system lets go of it even after a kill.
+
+    Raises
+    ------
+    BusyError
+        If another process holds it.
+    """
+    with explained_writes(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / ".lock").open("a+", encoding="utf-8")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            raise BusyError(
+                f"{folder} is being written by another run ({holder}); wait for it, or set another `output`."
+            ) from None
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()}")
+        stream.flush()
+        try:
+            yield
+        finally:
+            stream.truncate(0)
