@@ -91,6 +91,7 @@ class PointSource(Section):
 
     kind: Literal["points"] = "points"
     path: Path
+    """The file."""
     layer: str | None = None
     """Layer of a file that has several."""
     first_level: str
@@ -113,7 +114,9 @@ class CountSource(Section):
 
     kind: Literal["counts"]
     path: Path
+    """The file."""
     layer: str | None = None
+    """Layer of a file that has several."""
     id: str | None = None
     """Column that names each polygon."""
     columns: str | tuple[str, ...]
@@ -131,6 +134,7 @@ class Pois(Section):
     """Where the POIs are."""
 
     sources: Annotated[tuple[PoiSource, ...], Field(min_length=1)]
+    """One or several files, of points or of counts."""
     radius: Positive | None = None
     """Points within this distance (m) of a region's centre belong to it too; by default only those inside."""
 
@@ -139,6 +143,7 @@ class Categories(Section):
     """How category vectors are learned (Huang et al. 2022)."""
 
     dimensions: Annotated[int, Field(ge=2, le=1024)] = 64
+    """Length of a category vector."""
     walks: Count = 5
     """Walks from each POI."""
     length: Annotated[int, Field(ge=2)] = 10
@@ -154,7 +159,9 @@ class Categories(Section):
     hierarchy: Annotated[float, Field(ge=0)] = 4e-6
     """Weight of the term that draws categories of one first level together."""
     learning_rate: Positive = 0.01
+    """Step size of the optimiser."""
     iterations: Count = 500
+    """Steps of the optimiser at most."""
 
 
 class Pretrain(Section):
@@ -169,26 +176,35 @@ class Pretrain(Section):
     crop: Annotated[int, Field(ge=16, le=1024)] = 112
     """Edge in pixels of the views that the encoder sees."""
     epochs: Annotated[int, Field(ge=0)] | None = None
+    """How often each region is seen."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Regions a step."""
     learning_rate: Positive | None = None
+    """Step size of the optimiser."""
     temperature: Positive | None = None
+    """Divides the similarities in the losses."""
     intra_weight: Fraction | None = None
     """Weight of the intra-modal loss; the inter-modal one gets the rest."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of the encoders' arithmetic; `auto` is bfloat16 where the device has it."""
     device: str = "auto"
+    """`cpu`, `cuda`, or `auto`: a GPU where there is one."""
 
 
 class Task(Section):
     """A label, where it comes from and what a region's or polygon's value means."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    """Names columns, files and titles."""
     path: Path
+    """Polygons or a raster."""
     kind: Literal["polygon_total", "polygon_rate", "raster_sum", "raster_mean"]
     """`polygon_total` and `raster_sum` are amounts (people): shared out by area, and a density per
     km2 unless `density` is false. `polygon_rate` and `raster_mean` are averaged by area."""
     column: str | None = None
     """Column of the polygons that holds the value."""
     layer: str | None = None
+    """Layer of a file that has several."""
     id: str | None = None
     """Column that names each polygon."""
     crs: str | None = None
@@ -218,6 +234,11 @@ class Task(Section):
         return self
 
     @property
+    def title(self) -> str:
+        """The name as people read it."""
+        return self.name.replace("_", " ")
+
+    @property
     def is_amount(self) -> bool:
         """Whether the label adds up over area (people), rather than being a rate."""
         return self.kind in {"polygon_total", "raster_sum"}
@@ -239,11 +260,13 @@ class Evaluate(Section):
     splits: tuple[Literal["blocks", "groups", "random"], ...] | None = None
     """By default spatial blocks, and leave-one-group-out where regions have groups."""
     folds: Annotated[int, Field(ge=2)] = 5
+    """Parts of spatial blocks and of random folds."""
     block: Positive | None = None
     """Edge of a spatial block in metres; chosen from the extent by default."""
     buffer: Annotated[float, Field(ge=0)] | None = None
     """Training units nearer than this (m) to a test unit are left out; one region's edge by default."""
     probes: Annotated[tuple[Literal["ridge", "mlp"], ...], Field(min_length=1)] = ("ridge", "mlp")
+    """`ridge`: linear; `mlp`: the two layers of the paper."""
     seeds: Count = 3
     """Repetitions with other folds and other starts of the probe."""
 
@@ -252,18 +275,29 @@ class Config(Section):
     """A whole run."""
 
     name: str = "city"
+    """Title of the report."""
     output: Path = Path("output")
     """The folder that all stages write to."""
     seed: int = 0
+    """Of everything random."""
     images: Images
+    """Imagery."""
     regions: Regions
+    """The units that get a vector."""
     pois: Pois | None = None
+    """Points of interest; without them, images alone are learned from."""
     categories: Categories = Categories()
+    """Category vectors."""
     pretrain: Pretrain = Pretrain()
+    """Pre-training."""
     tasks: tuple[Task, ...] = ()
+    """What is mapped, with its labels."""
     evaluate: Evaluate = Evaluate()
+    """Scores."""
     notes: tuple[str, ...] = ()
-    """Sentences that the report repeats: what the data cannot show, whom to credit."""
+    """Sentences that the report repeats: what the data cannot show."""
+    attribution: tuple[str, ...] = ()
+    """Lines that the report repeats: whom to credit for the data."""
 
     @model_validator(mode="after")
     def _tasks_have_names_of_their_own(self) -> Config:
@@ -308,7 +342,7 @@ def dump_config(config: Config) -> str:
 
 def _absolute_paths(section: BaseModel, folder: Path) -> dict[str, Any]:
     """Return the fields of a section that hold paths, made absolute."""
-    return {name: _absolute(getattr(section, name), folder) for name in section.model_fields_set}
+    return {name: _absolute(getattr(section, name), folder) for name in type(section).model_fields}
 
 
 def _absolute(value: Any, folder: Path) -> Any:

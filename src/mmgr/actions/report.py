@@ -1,0 +1,189 @@
+"""Report: everything that the run made becomes one page."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from mmgr.actions.evaluate import MAIN
+from mmgr.categories import CategoryVectors
+from mmgr.config import Config
+from mmgr.embeddings import read_embeddings
+from mmgr.evaluate import Scores
+from mmgr.files import read_json
+from mmgr.layout import Layout
+from mmgr.maps.colours import embedding_colours
+from mmgr.maps.explorer import MOST_THUMBNAILS, Explorer, Layer
+from mmgr.maps.neighbours import choose_examples, nearest_neighbours
+from mmgr.maps.report import Alike, Example, MapImage, ReportContent, write_report
+from mmgr.store import RegionStore
+
+EXAMPLES, ALIKE = 6, 5
+"""Regions shown with those most like them, and how many."""
+
+
+def act(config: Config, layout: Layout) -> None:
+    """Gather what the earlier stages wrote, and write the page."""
+    store = RegionStore(layout.regions)
+    evaluation = layout.evaluation
+    scores = Scores.from_json(read_json(evaluation / "scores.json")).to_frame()
+    with_pois = (layout.embeddings / "poi.parquet").is_file()
+    write_report(
+        layout.report,
+        ReportContent(
+            title=config.name,
+            regions=len(store),
+            learned_from="images and points of interest" if with_pois else "images alone",
+            facts=_facts(config, store),
+            notes=config.notes,
+            scores=scores,
+            main_features=MAIN if with_pois else "image only",
+            baselines=tuple(name for name in dict.fromkeys(scores["features"]) if name != MAIN),
+            predictions=pd.read_parquet(evaluation / "held_out.parquet"),
+            units={task.name: task.unit for task in config.tasks},
+            audit=_audit(config, scores),
+            monitor=pd.read_csv(layout.monitor) if layout.monitor.stat().st_size else None,
+            maps=_maps(config, layout),
+            explorer=_explorer(config, layout, store),
+            neighbours=_examples(config, layout, store),
+            category_figure=layout.categories / "categories.png" if with_pois else None,
+            category_neighbours=_category_neighbours(layout) if with_pois else (),
+            coverage=_coverage(store, read_json(evaluation / "coverage.json")),
+            set_aside=[(entry["path"], entry["reason"]) for entry in read_json(layout.set_aside)],
+            attribution=config.attribution,
+            provenance=_provenance(config, layout, store),
+        ),
+    )
+
+
+def _facts(config: Config, store: RegionStore) -> list[tuple[str, str]]:
+    groups = [name for name in store.regions["group"].unique() if name]
+    facts = [
+        ("Regions", f"{len(store):,} of {store.info.edge:.0f} m" + (f" in {len(groups)} groups" if groups else "")),
+        ("Patches", f"{int(store.views.sum()):,} of {store.info.pixels} x {store.info.pixels} pixels"),
+    ]
+    if len(store.info.taxonomy):
+        facts.append(("POI categories", str(len(store.info.taxonomy))))
+    facts.append(("Encoder", config.pretrain.encoder))
+    facts.append(("Recipe", config.pretrain.recipe))
+    facts.append(("Tasks", ", ".join(task.title for task in config.tasks) or "none"))
+    return facts
+
+
+def _audit(config: Config, scores: pd.DataFrame) -> list[str]:
+    """Say plainly on which paths test places may have leaked into what is scored."""
+    if scores.empty:
+        return []
+    blocks = scores[scores["split"] == "blocks"]
+    sentences = [
+        "Transductive: encoders and category vectors saw the images and POIs of all regions, test regions among "
+        "them, but never a label.",
+        "Probes, their scalers and their regularisation were fitted on training units only.",
+    ]
+    if len(blocks):
+        edges = sorted({f"{block:,.0f} m" for block in blocks["block"]})
+        buffers = sorted({f"{buffer:,.0f} m" for buffer in blocks["buffer"]})
+        sentences.append(
+            f"Spatial blocks of {', '.join(edges)}; training units nearer than {', '.join(buffers)} left out."
+        )
+    if scores["optimistic"].any():
+        sentences.append("Random folds put neighbours of test units into training: read those scores as optimistic.")
+    if any(task.column and _is_poi_column(config, task.path) for task in config.tasks):
+        sentences.append("Labels and POI counts come from one file: check that no label is made from an input.")
+    return sentences
+
+
+def _is_poi_column(config: Config, path: Any) -> bool:
+    return any(source.path == path for source in (config.pois.sources if config.pois else ()))
+
+
+def _maps(config: Config, layout: Layout) -> list[MapImage]:
+    shown = [
+        MapImage(
+            f"Predicted {task.title}",
+            f"Ridge regression on the vectors, fitted on all labelled {'polygons' if task.units == 'polygons' else 'units'}, "
+            "predicted for every region.",
+            layout.maps / f"{task.name}.png",
+        )
+        for task in config.tasks
+    ]
+    caption = "Three principal components of the vectors as red, green and blue."
+    return [*shown, MapImage("Embeddings", caption, layout.maps / "embeddings.png")]
+
+
+def _explorer(config: Config, layout: Layout, store: RegionStore) -> Explorer:
+    predictions = gpd.read_parquet(layout.evaluation / "predictions.parquet")
+    colours = embedding_colours(read_embeddings(layout.embeddings / "embeddings.parquet"))
+    layers = [Layer(f"Predicted {task.title}", predictions[task.name].to_numpy(), task.unit) for task in config.tasks]
+    thumbnails: list[Any] = []
+    if len(store) <= MOST_THUMBNAILS:
+        thumbnails = [views[-1][..., :3] if len(views) else None for batch in store.iterate() for views in batch]
+    return Explorer(store.regions, [*layers, Layer("Embeddings", colours)], thumbnails)
+
+
+def _examples(config: Config, layout: Layout, store: RegionStore) -> list[Example]:
+    vectors = read_embeddings(layout.embeddings / "image.parquet")
+    regions = store.regions
+    seen = regions["views"].to_numpy() > 0
+    rows = choose_examples(vectors, EXAMPLES, config.seed, preferred=seen)
+    centres = np.stack([regions.geometry.centroid.x, regions.geometry.centroid.y], axis=1)
+    apart = 2 * store.info.edge
+    found, similarity = nearest_neighbours(
+        vectors - vectors.mean(axis=0), rows, ALIKE, centres=centres, min_distance=apart, candidates=seen
+    )
+    ids = regions.index.to_numpy()
+
+    def patch(row: int) -> Any:
+        views = store.patches([row])[0]
+        return views[-1][..., :3] if len(views) else None
+
+    return [
+        Example(
+            str(ids[row]),
+            patch(row),
+            [Alike(str(ids[i]), float(s), patch(i)) for i, s in zip(near, alike, strict=True) if i >= 0],
+        )
+        for row, near, alike in zip(rows, found, similarity, strict=True)
+    ]
+
+
+def _category_neighbours(layout: Layout) -> list[tuple[str, list[str]]]:
+    vectors = CategoryVectors.load(layout.categories)
+    return [(name, [near for near, _ in alike]) for name, alike in vectors.neighbours(4)]
+
+
+def _coverage(store: RegionStore, coverage: dict[str, Any]) -> list[tuple[str, str]]:
+    regions = store.regions
+    rows = []
+    if len(store.info.taxonomy):
+        known, present = regions["pois"].notna().sum(), (regions["pois"] > 0).sum()
+        rows.append(("POIs", f"known in {known:,} of {len(regions):,} regions, at least one in {present:,}"))
+    for task, facts in coverage.items():
+        share = facts["coverage"]
+        of = "of each polygon's area lies in regions" if facts["kind"] == "polygons" else "of each region has labels"
+        rows.append((task, f"{facts['units']:,} {facts['kind']}; {share['median']:.1%} (median) {of}"))
+    return rows
+
+
+def _provenance(config: Config, layout: Layout, store: RegionStore) -> dict[str, Any]:
+    stages = {}
+    for path in sorted((layout.folder / "stages").glob("*.json"), key=lambda p: read_json(p)["finished"]):
+        record = read_json(path)
+        stages[record["stage"]] = (
+            f"{record['seconds']:.1f} s, at most {record['peak_rss_mb']:,} MB, key {record['key']}"
+        )
+    libraries = ("torch", "timm", "rasterio", "geopandas", "scikit-learn", "numpy")
+    return {
+        "software": f"MMGR {version('mmgr')}",
+        "seed": config.seed,
+        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "libraries": {name: version(name) for name in libraries},
+        "region store": {"CRS": store.info.crs, "schema version": store.info.schema_version},
+        "stages": stages,
+        "configuration": layout.config.read_text(encoding="utf-8"),
+    }

@@ -1,0 +1,214 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmgr.console import console, log, show_log
+from mmgr.errors import MmgrError
+from mmgr.files import is_no_room
+
+if TYPE_CHECKING:
+    from mmgr.run import Run
+
+EXIT_UNEXPECTED, EXIT_BAD_INPUT, EXIT_SET_ASIDE, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Maps of how a city works, learned without labels from very-high-resolution images and POIs.",
+    epilog="Exit codes: 0 done, 2 bad input (one message says what to do), 3 done but some images were set aside.",
+)
+
+ConfigPath = Annotated[
+    Path, typer.Argument(metavar="CITY.YAML", help="The run's configuration; `mmgr init` writes one.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why; write nothing.")]
+Force = Annotated[bool, typer.Option("--force", help="Run even if everything is up to date.")]
+
+
+@app.callback()
+def options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,  # noqa: ARG001 - read in main
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and results only.")] = False,
+) -> None:
+    """Set up what all commands share."""
+    if not quiet:
+        show_log()
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--output", help="Folder for the results.")] = Path("mmgr-demo"),
+    *,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Do the main job on the real sample that ships with the package (a few minutes)."""
+    from mmgr.demo import prepare_demo  # noqa: PLC0415 - each command imports what it needs
+
+    _do(prepare_demo(folder), "run", dry_run=dry_run, force=force)
+
+
+@app.command("init")
+def init_command(
+    images: Annotated[Path, typer.Option("--images", help="GeoTIFF, COG or VRT, or a folder of them.")],
+    pois: Annotated[
+        Path | None, typer.Option("--pois", help="Points with a category, or polygons with counts.")
+    ] = None,
+    labels: Annotated[
+        list[Path] | None, typer.Option("--labels", help="Polygons or a raster to map; may be repeated.")
+    ] = None,
+    config: Annotated[Path, typer.Option("--config", help="Where to write the configuration.")] = Path("city.yaml"),
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a configuration that is there.")] = False,
+) -> None:
+    """Look at your files and write a commented city.yaml."""
+    from mmgr.propose import init  # noqa: PLC0415
+
+    init(images=images, pois=pois, labels=labels or [], path=config, force=force)
+    typer.echo(config.read_text(encoding="utf-8"))
+    typer.echo(f"Wrote {config}. Look it through, then: mmgr run {config}")
+
+
+@app.command("run")
+def run_command(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+    """Do all stages that are not up to date."""
+    _do(config, "run", dry_run=dry_run, force=force)
+
+
+@app.command()
+def build(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+    """Cut patches and join them with POIs in a region store."""
+    _do(config, "build", dry_run=dry_run, force=force)
+
+
+@app.command()
+def categories(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+    """Learn the vectors of POI categories."""
+    _do(config, "categories", dry_run=dry_run, force=force)
+
+
+@app.command()
+def pretrain(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+    """Train the encoders without labels; goes on from the last checkpoint after a kill."""
+    _do(config, "pretrain", dry_run=dry_run, force=force)
+
+
+@app.command()
+def embed(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+    """Compute one vector per region."""
+    _do(config, "embed", dry_run=dry_run, force=force)
+
+
+@app.command()
+def evaluate(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+    """Score the vectors beside baselines, on the same spatial folds."""
+    _do(config, "evaluate", dry_run=dry_run, force=force)
+
+
+@app.command("map")
+def map_command(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+    """Draw the predictions and the embeddings."""
+    _do(config, "map", dry_run=dry_run, force=force)
+
+
+@app.command()
+def report(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+    """Write one self-contained HTML page."""
+    _do(config, "report", dry_run=dry_run, force=force)
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A region store, bundle, embeddings, categories or output folder.")],
+) -> None:
+    """Describe an artefact in a few lines."""
+    from mmgr.info import describe  # noqa: PLC0415
+
+    facts = describe(path)
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; a user's mistake ends in one message, not in a traceback."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        app([word for word in words if word != "--debug"], prog_name="mmgr")
+    except MmgrError as error:
+        _fail(str(error), EXIT_BAD_INPUT, debug=debug)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from here.", EXIT_INTERRUPTED, debug=debug)
+    except Exception as error:  # noqa: BLE001 - the last line before the user
+        if is_no_room(error):
+            _fail(f"no room left on the disk: {error}", EXIT_BAD_INPUT, debug=debug)
+        what = f"{type(error).__name__}: {error}"
+        _fail(f"unexpected {what}\nThis is a fault of MMGR: --debug shows where.", EXIT_UNEXPECTED, debug=debug)
+
+
+def _fail(message: str, code: int, *, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    console.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _do(config: Path, verb: str, *, dry_run: bool, force: bool) -> None:
+    """Do one stage or all, and say what was written."""
+    from mmgr.run import Run  # noqa: PLC0415
+
+    run = Run(config)
+    if dry_run:
+        _print_plan(run, verb)
+        return
+    if verb == "run":
+        run.all(force=force)
+    else:
+        run.do(verb, force=force)
+    if verb in {"run", "evaluate"}:
+        _print_scores(run)
+    if verb in {"run", "report"}:
+        _print_paths(run)
+    if verb in {"run", "build"} and run.set_aside:
+        count = len(run.set_aside)
+        log.warning("%d image%s set aside: %s", count, " was" if count == 1 else "s were", run.layout.set_aside)
+        raise typer.Exit(EXIT_SET_ASIDE)
+
+
+def _print_plan(run: Run, verb: str) -> None:
+    for status in run.plan():
+        if verb in {"run", status.stage}:
+            typer.echo(f"{status.stage:<10}  {'up to date' if status.up_to_date else 'would run'}  ({status.reason})")
+
+
+def _print_scores(run: Run) -> None:
+    path = run.layout.evaluation / "summary.txt"
+    if path.is_file():
+        typer.echo(path.read_text(encoding="utf-8"))
+
+
+def _print_paths(run: Run) -> None:
+    layout = run.layout
+    written = [
+        ("report", layout.report),
+        ("embeddings", layout.embeddings / "embeddings.parquet"),
+        ("predictions", layout.evaluation / "predictions.parquet"),
+        ("maps", layout.maps),
+        ("model", layout.bundle),
+        ("regions", layout.regions),
+    ]
+    for name, path in written:
+        if path.exists():
+            typer.echo(f"{name:<12}{path}")

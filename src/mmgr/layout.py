@@ -1,0 +1,78 @@
+"""Where a run's artefacts lie in its output folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of all artefacts below one output folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration as it was used."""
+        return self.folder / "config.yaml"
+
+    @property
+    def regions(self) -> Path:
+        """The region store."""
+        return self.folder / "regions.lance"
+
+    @property
+    def unfinished_regions(self) -> Path:
+        """The region store while it is being built; a killed build goes on from it."""
+        return self.folder / "regions.unfinished"
+
+    @property
+    def pois(self) -> Path:
+        """Folder of the clean POI tables."""
+        return self.folder / "pois"
+
+    @property
+    def set_aside(self) -> Path:
+        """List of the images that could not be read."""
+        return self.folder / "set_aside.json"
+
+    @property
+    def categories(self) -> Path:
+        """Folder of the category vectors."""
+        return self.folder / "categories"
+
+    @property
+    def pretrain(self) -> Path:
+        """Folder of checkpoints and the monitor of pre-training."""
+        return self.folder / "pretrain"
+
+    @property
+    def monitor(self) -> Path:
+        """Losses, chance levels and throughput, a row an epoch."""
+        return self.pretrain / "monitor.csv"
+
+    @property
+    def bundle(self) -> Path:
+        """The trained model."""
+        return self.folder / "bundle"
+
+    @property
+    def embeddings(self) -> Path:
+        """Folder of the embeddings: `embeddings`, `image`, `poi` and `random`, each GeoParquet."""
+        return self.folder / "embeddings"
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder of the scores and predictions."""
+        return self.folder / "evaluation"
+
+    @property
+    def maps(self) -> Path:
+        """Folder of the maps."""
+        return self.folder / "maps"
+
+    @property
+    def report(self) -> Path:
+        """The report, one self-contained page."""
+        return self.folder / "report.html"

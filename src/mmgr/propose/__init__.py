@@ -1,0 +1,109 @@
+"""Look at a user's files and write a commented configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmgr.config import Config, load_config
+from mmgr.errors import ConfigError
+from mmgr.files import write_text
+from mmgr.propose.images import images_section, look_at_images
+from mmgr.propose.labels import label_entries
+from mmgr.propose.pois import pois_section
+
+__all__ = ["init"]
+
+
+def init(
+    *,
+    images: str | Path,
+    pois: str | Path | None = None,
+    labels: str | Path | Sequence[str | Path] = (),
+    path: str | Path = "city.yaml",
+    force: bool = False,
+) -> Config:
+    """Look at the files and write a commented configuration that `mmgr run` takes.
+
+    Parameters
+    ----------
+    images
+        A GeoTIFF, COG or VRT, or a folder of them.
+    pois
+        Points with a category, or polygons with counts.
+    labels
+        Polygons or rasters with values to map; none is fine.
+    path
+        Where the configuration goes; paths in it are relative to its folder.
+    force
+        Replace a configuration that is there.
+
+    Returns
+    -------
+    The configuration, as read back from ``path``.
+
+    Raises
+    ------
+    ConfigError
+        If ``path`` is there already.
+    InputError
+        If a file is missing, empty, or of a form that cannot be used.
+    """
+    path = Path(path)
+    if path.exists() and not force:
+        raise ConfigError(f"{path} is there already; remove it, choose another --config, or pass --force.")
+    label_paths = [labels] if isinstance(labels, str | Path) else list(labels)
+    facts = look_at_images(Path(images))
+    name = path.resolve().parent.name
+    lines = [
+        "# Written by `mmgr init` from what the files say; look it through, then `mmgr run` it.",
+        "# Paths are relative to this file.",
+        f"name: {_quoted(name)}",
+        "output: output              # all results go here",
+        "seed: 0",
+        "",
+        *images_section(facts, _shown(images, path)),
+        "",
+    ]
+    if pois is not None:
+        lines += [*pois_section(Path(pois), _shown(pois, path)), ""]
+    lines += _pretrain_section(with_pois=pois is not None)
+    if label_paths:
+        lines += ["", "# What is to be mapped, from labels.", "tasks:"]
+        for label in label_paths:
+            lines += label_entries(Path(label), _shown(label, path))
+    else:
+        lines += ["", "# Without labels there are embeddings and their map, but no scores. For labels:", "# tasks:"]
+        lines += ["#   - {name: population, kind: polygon_total, path: census.gpkg, column: population}"]
+    write_text(path, "\n".join(lines) + "\n")
+    return load_config(path)
+
+
+def _pretrain_section(*, with_pois: bool) -> list[str]:
+    return [
+        "pretrain:",
+        "  recipe: mmgr              # contrasts views of an image, and images with POIs"
+        if with_pois
+        else "  recipe: simclr            # images alone: there are no POIs",
+        "  encoder: resnet18         # any timm model",
+        "  weights: random           # `pretrained` asks the timm hub; or a safetensors file",
+        "  # epochs: 20",
+    ]
+
+
+def _shown(target: str | Path, config: Path) -> str:
+    """Return a path as the configuration shows it: relative where it lies below, else absolute."""
+    resolved = Path(target).resolve()
+    folder = config.resolve().parent
+    inside = resolved.is_relative_to(folder)
+    return _quoted(os.path.relpath(resolved, folder) if inside else str(resolved))
+
+
+def _quoted(text: str) -> str:
+    """Return a YAML scalar, quoted where plain style would be misread."""
+    plain = text and text.replace("/", "").replace("_", "").replace("-", "").replace(".", "").isalnum()
+    needs = (
+        not plain or text[0] in "-.0123456789" or text.lower() in {"yes", "no", "on", "off", "true", "false", "null"}
+    )
+    return "'" + text.replace("'", "''") + "'" if needs else text

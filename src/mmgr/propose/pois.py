@@ -1,0 +1,145 @@
+"""Look at a POI file and propose the section `pois`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mmgr.errors import PoiError
+from mmgr.tables import read_table, read_vector
+
+TABLES = {".csv", ".tsv", ".txt"}
+"""Files of points as columns."""
+CATEGORY_NAMES = ("first_level", "category", "class", "type", "fclass", "kind", "amenity", "group", "main", "label")
+"""Column names that are likely to hold categories, best first."""
+SECOND_NAMES = ("second_level", "subcategory", "sub_category", "subclass", "subtype", "fclass", "type")
+X_NAMES = ("lon", "longitude", "lng", "long", "x", "easting", "x_coord", "coord_x")
+Y_NAMES = ("lat", "latitude", "y", "northing", "y_coord", "coord_y")
+
+
+def pois_section(path: Path, shown_path: str) -> list[str]:
+    """Read the file, guess its columns, and write the lines of `pois`.
+
+    Raises
+    ------
+    PoiError
+        If no column looks like a category.
+    """
+    if path.suffix.lower() in TABLES:
+        table = read_table(path, what="POIs")
+        return _points(path, shown_path, table, _coordinates(path, table))
+    frame = read_vector(path, what="POIs")
+    attributes = pd.DataFrame(frame.drop(columns=frame.geometry.name))
+    polygons = frame.geom_type.isin(["Polygon", "MultiPolygon"]).mean() > 0.5
+    prefix = _count_prefix(attributes) if polygons else None
+    if prefix:
+        return _counts(path, shown_path, attributes, prefix)
+    return _points(path, shown_path, attributes, [])
+
+
+def _coordinates(path: Path, table: pd.DataFrame) -> list[str]:
+    x, y = _named(table.columns, X_NAMES), _named(table.columns, Y_NAMES)
+    if x is None or y is None:
+        raise PoiError(
+            f"{path} has no columns that look like coordinates (lon and lat, or x and y); it has "
+            f"{', '.join(map(str, table.columns))}. Rename them, or write city.yaml by hand with `x` and `y`."
+        )
+    lines = [f"      x: {x}", f"      y: {y}"]
+    if pd.to_numeric(table[x], errors="coerce").abs().max() > 180:
+        lines.append("      crs: EPSG:XXXX         # not degrees: name the CRS of x and y")
+    return lines
+
+
+def _points(path: Path, shown_path: str, table: pd.DataFrame, coordinates: Sequence[str]) -> list[str]:
+    first, second = _category_columns(table)
+    if first is None:
+        raise PoiError(
+            f"{path} has no column that looks like a category (2 to 1,000 different texts that repeat); it has "
+            f"{', '.join(map(str, table.columns))}. Polygons with counts need columns with one prefix, such as poi_."
+        )
+    return [
+        f"# {len(table):,} POIs; categories of `{first}`: {_most_common(table[first])}",
+        *([f"# finer categories of `{second}`: {_most_common(table[second])}"] if second else []),
+        "pois:",
+        "  sources:",
+        "    - kind: points",
+        f"      path: {shown_path}",
+        f"      first_level: {first}",
+        f"      second_level: {second}"
+        if second
+        else "      # second_level: COLUMN   # a finer category, if there is one",
+        *coordinates,
+        "  # radius: 300               # also take POIs within this distance (m) of a region's centre",
+    ]
+
+
+def _counts(path: Path, shown_path: str, table: pd.DataFrame, prefix: str) -> list[str]:
+    columns = [name for name in table.columns if str(name).startswith(prefix)]
+    identity = _identity(table)
+    totals = table[columns].sum().sort_values(ascending=False)
+    shown = ", ".join(f"{name} ({value:,.0f})" for name, value in totals.head(6).items())
+    return [
+        f"# {len(table):,} polygons with POI counts in {len(columns)} columns of {path.name}: {shown}, ...",
+        "pois:",
+        "  sources:",
+        "    - kind: counts",
+        f"      path: {shown_path}",
+        *([f"      id: {identity}"] if identity else []),
+        f"      columns: {prefix}*",
+        "      # first_levels: {" + f"{columns[0]}: food" + "}   # first level of a column, where categories have two",
+    ]
+
+
+def _category_columns(table: pd.DataFrame) -> tuple[str | None, str | None]:
+    """Guess the first-level and the second-level column."""
+    likely = [str(name) for name in table.columns if _looks_like_category(table[name])]
+    first = _named(likely, CATEGORY_NAMES) or (min(likely, key=lambda c: table[c].nunique()) if likely else None)
+    if first is None:
+        return None, None
+    finer = [
+        name
+        for name in likely
+        if name != first
+        and table[name].nunique() > table[first].nunique()
+        and table.groupby(name)[first].nunique().mean() < 1.2
+    ]
+    return first, _named(finer, SECOND_NAMES) or (finer[0] if finer else None)
+
+
+def _looks_like_category(column: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+        return False
+    values = column.dropna().astype(str)
+    return 2 <= values.nunique() <= min(1000, max(2, 0.5 * len(values)))
+
+
+def _count_prefix(table: pd.DataFrame) -> str | None:
+    """Return the prefix that most numeric columns share, such as `poi_`."""
+    numeric = [str(name) for name in table.select_dtypes("number").columns]
+    prefixes = Counter(match[0] for name in numeric if (match := re.match(r"[A-Za-z]+[_.]", name)))
+    best = prefixes.most_common(1)
+    return best[0][0] if best and best[0][1] >= 3 else None
+
+
+def _identity(table: pd.DataFrame) -> str | None:
+    """Return the first column whose values are all different and not measurements."""
+    for name in table.columns:
+        column = table[name]
+        if column.is_unique and column.notna().all() and not pd.api.types.is_float_dtype(column):
+            return str(name)
+    return None
+
+
+def _named(columns: Sequence[str] | pd.Index, wanted: Sequence[str]) -> str | None:
+    by_name = {str(name).lower(): str(name) for name in columns}
+    return next((by_name[name] for name in wanted if name in by_name), None)
+
+
+def _most_common(column: pd.Series) -> str:
+    counts = column.value_counts()
+    shown = ", ".join(f"{name} ({count:,})" for name, count in counts.head(8).items())
+    return shown + (f", ... {len(counts)} in all" if len(counts) > 8 else "")

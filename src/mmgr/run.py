@@ -1,0 +1,212 @@
+"""The stages of a run, as verbs: the same from Python and from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import geopandas as gpd
+
+from mmgr.config import Config, PointSource, dump_config, load_config
+from mmgr.console import log
+from mmgr.files import exclusive, explained_writes, read_json, write_text
+from mmgr.layout import Layout
+from mmgr.stages import Ledger, Stage, Status
+from mmgr.store import RegionStore
+
+if TYPE_CHECKING:
+    from mmgr.bundle import Bundle
+    from mmgr.categories import CategoryVectors
+    from mmgr.evaluate import Scores
+
+STAGES = ("build", "categories", "pretrain", "embed", "evaluate", "map", "report")
+"""The stages in order; each is a method of :class:`Run` and a command."""
+
+
+class Run:
+    """A run of one configuration, stage by stage.
+
+    Each verb does its stage if it is not up to date, and returns what the stage made. A stage
+    reads only what earlier stages wrote.
+
+    Parameters
+    ----------
+    config
+        A configuration, or the path of one.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration cannot be used.
+    """
+
+    def __init__(self, config: Config | str | Path) -> None:
+        self.config = config if isinstance(config, Config) else load_config(config)
+        self.name = "city.yaml" if isinstance(config, Config) else str(config)
+        self.layout = Layout(self.config.output)
+        self.ledger = Ledger(self.layout.folder, {stage.name: stage for stage in _stages(self.config, self.layout)})
+
+    # the verbs
+
+    def build(self, *, force: bool = False) -> RegionStore:
+        """Join imagery, regions and POIs in a region store."""
+        self.do("build", force=force)
+        return RegionStore(self.layout.regions)
+
+    def categories(self, *, force: bool = False) -> CategoryVectors | None:
+        """Learn the vectors of POI categories; none without POIs."""
+        self.do("categories", force=force)
+        from mmgr.categories import CategoryVectors  # noqa: PLC0415 - numba loads slowly
+
+        return CategoryVectors.load(self.layout.categories) if self.config.pois else None
+
+    def pretrain(self, *, force: bool = False) -> Bundle:
+        """Train the encoders without labels."""
+        self.do("pretrain", force=force)
+        from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
+
+        return load_bundle(self.layout.bundle)
+
+    def embed(self, *, force: bool = False) -> gpd.GeoDataFrame:
+        """Compute one vector per region, in the column ``embedding``."""
+        self.do("embed", force=force)
+        return gpd.read_parquet(self.layout.embeddings / "embeddings.parquet")
+
+    def evaluate(self, *, force: bool = False) -> Scores:
+        """Score the embeddings beside baselines on the same folds, and predict everywhere."""
+        self.do("evaluate", force=force)
+        from mmgr.evaluate import Scores  # noqa: PLC0415 - scikit-learn loads slowly
+
+        return Scores.from_json(read_json(self.layout.evaluation / "scores.json"))
+
+    def map(self, *, force: bool = False) -> list[Path]:
+        """Draw the predictions and the embeddings; returns the files."""
+        self.do("map", force=force)
+        return sorted(self.layout.maps.iterdir())
+
+    def report(self, *, force: bool = False) -> Path:
+        """Write one self-contained HTML page; returns its path."""
+        self.do("report", force=force)
+        return self.layout.report
+
+    def all(self, *, force: bool = False) -> Path:
+        """Do all stages that are not up to date; returns the report's path."""
+        with exclusive(self.layout.folder):
+            for stage in STAGES:
+                self._do(stage, force=force)
+        return self.layout.report
+
+    def do(self, stage: str, *, force: bool = False) -> None:
+        """Do one stage by its name, unless it is up to date.
+
+        Raises
+        ------
+        ArtefactError
+            If a stage before it is not up to date.
+        BusyError
+            If another process writes to the output folder.
+        """
+        with exclusive(self.layout.folder):
+            self._do(stage, force=force)
+
+    def plan(self) -> list[Status]:
+        """Say for each stage whether it would run, and why; nothing is written."""
+        statuses: dict[str, Status] = {}
+        for name in STAGES:
+            status = self.ledger.status(name)
+            waits = [earlier for earlier in self.ledger.stages[name].after if not statuses[earlier].up_to_date]
+            if waits and status.up_to_date:
+                status = Status(name, up_to_date=False, reason=f"`{waits[0]}` runs before it")
+            statuses[name] = status
+        return list(statuses.values())
+
+    @property
+    def set_aside(self) -> list[dict[str, str]]:
+        """Images that could not be read: ``path`` and ``reason``."""
+        return list(read_json(self.layout.set_aside)) if self.layout.set_aside.is_file() else []
+
+    def _do(self, name: str, *, force: bool) -> None:
+        stage = self.ledger.stages[name]
+        self.ledger.require(name, config=self.name)
+        if not force and self.ledger.status(name).up_to_date:
+            log.info("%-10s  up to date", name)
+            return
+        log.info("%-10s  %s", name, stage.title)
+        with explained_writes(self.layout.folder), self.ledger.recorded(name) as record:
+            write_text(self.layout.config, dump_config(self.config))
+            import_module(f"mmgr.actions.{name}").act(self.config, self.layout)
+        log.info("%-10s  done in %.1f s", name, record["seconds"])
+
+
+def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
+    """Yield each stage with what its result depends on and what it leaves."""
+    shown = config.model_dump(mode="json")
+    yield Stage(
+        name="build",
+        title="cut patches and join them with POIs",
+        after=(),
+        settings={key: shown[key] for key in ("images", "regions", "pois")},
+        inputs=dict(_build_inputs(config)),
+        outputs=(layout.regions, layout.set_aside),
+    )
+    yield Stage(
+        name="categories",
+        title="learn the vectors of POI categories",
+        after=("build",),
+        settings={"categories": shown["categories"], "seed": config.seed},
+        inputs={},
+        outputs=(layout.categories,),
+    )
+    weights = config.pretrain.weights
+    yield Stage(
+        name="pretrain",
+        title="train the encoders without labels",
+        after=("build", "categories"),
+        settings={"pretrain": shown["pretrain"], "seed": config.seed},
+        inputs={"pretrain.weights": weights} if isinstance(weights, Path) else {},
+        outputs=(layout.bundle, layout.monitor),
+    )
+    yield Stage(
+        name="embed",
+        title="compute one vector per region",
+        after=("build", "pretrain"),
+        settings={"seed": config.seed},
+        inputs={},
+        outputs=(layout.embeddings,),
+    )
+    yield Stage(
+        name="evaluate",
+        title="score the vectors beside baselines",
+        after=("build", "embed"),
+        settings={"tasks": shown["tasks"], "evaluate": shown["evaluate"], "seed": config.seed},
+        inputs={f"tasks.{task.name}.path": task.path for task in config.tasks},
+        outputs=(layout.evaluation,),
+    )
+    yield Stage(
+        name="map",
+        title="draw the predictions and the embeddings",
+        after=("build", "embed", "evaluate"),
+        settings={},
+        inputs={},
+        outputs=(layout.maps,),
+    )
+    yield Stage(
+        name="report",
+        title="write the report",
+        after=STAGES[:-1],
+        settings={key: shown[key] for key in ("name", "notes", "attribution")},
+        inputs={},
+        outputs=(layout.report,),
+    )
+
+
+def _build_inputs(config: Config) -> Iterator[tuple[str, Path]]:
+    yield "images.path", config.images.path
+    if config.regions.path:
+        yield "regions.path", config.regions.path
+    for number, source in enumerate(config.pois.sources if config.pois else ()):
+        yield f"pois.sources[{number}].path", source.path
+        if isinstance(source, PointSource) and source.area:
+            yield f"pois.sources[{number}].area", source.area

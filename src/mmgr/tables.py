@@ -1,0 +1,267 @@
+"""Read tables and vector files, with one clear error for each thing that may be wrong with them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from mmgr.console import log
+from mmgr.errors import InputError, RegionError
+from mmgr.files import existing_file
+
+_PARQUET = {".parquet", ".pq", ".geoparquet"}
+_SEPARATORS = ",;\t|"
+_BEYOND_DEGREES = 1000.0
+"""No longitude or latitude is this large, even a wrong one."""
+_SHOWN = 5
+"""Faulty rows that a message names."""
+
+
+def read_table(path: Path, *, columns: Sequence[str] = (), what: str) -> pd.DataFrame:
+    """Read a CSV (any usual separator, UTF-8 or Latin-1) or Parquet table.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Columns that it must have; all columns are read.
+    what
+        What the table is, for messages.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, unreadable, or lacks a column.
+    """
+    path = existing_file(Path(path), what=what)
+    frame = _read_parquet(path, what) if path.suffix.lower() in _PARQUET else _read_csv(path, what)
+    if frame.empty:
+        raise InputError(f"{what}: {path} has column names but no rows.")
+    require_columns(frame.columns, columns, path=path, what=what)
+    return frame
+
+
+def read_vector(
+    path: Path, *, layer: str | None = None, columns: Sequence[str] = (), crs: str | None = None, what: str
+) -> gpd.GeoDataFrame:
+    """Read features: GeoJSON, GeoPackage, GeoParquet, shapefile, whatever GDAL knows.
+
+    Parameters
+    ----------
+    path
+        The file.
+    layer
+        Layer to read, where there are several.
+    columns
+        Columns that it must have; all columns are read.
+    crs
+        CRS of a file that does not name its own.
+    what
+        What the features are, for messages.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty or unreadable, has no geometry, no CRS or several layers to choose
+        from, or lacks a column.
+    """
+    path = existing_file(Path(path), what=what)
+    frame = _read_geoparquet(path, what) if path.suffix.lower() in _PARQUET else _read_features(path, layer, what)
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.isna().all():
+        raise InputError(f"{what}: {path} has {len(frame)} rows, but no geometry.")
+    require_columns(frame.columns.drop(frame.geometry.name), columns, path=path, what=what)
+    return _with_crs(frame.reset_index(drop=True), crs, path, what)
+
+
+def require_columns(frame_columns: Iterable[Any], wanted: Sequence[str], *, path: Path, what: str) -> None:
+    """Check that all wanted columns are there.
+
+    Raises
+    ------
+    InputError
+        Names every missing column, the nearest there are, and all there are.
+    """
+    there = [str(name) for name in frame_columns]
+    missing = [name for name in wanted if name not in there]
+    if not missing:
+        return
+    faults = "; ".join(f"no column `{name}`{_did_you_mean(name, there)}" for name in missing)
+    raise InputError(f"{what}: {path} has {faults}. Its columns are {', '.join(there) or 'none'}.")
+
+
+def polygons_only(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoDataFrame:
+    """Return the features with valid, two-dimensional polygons; repairs are counted in the log.
+
+    Raises
+    ------
+    InputError
+        Names the features that are empty or no polygons.
+    """
+    shapes = shapely.force_2d(frame.geometry.to_numpy())
+    absent = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    areal = np.isin(shapely.get_type_id(shapes), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
+    invalid = ~absent & areal & ~shapely.is_valid(shapes)
+    if invalid.any():
+        shapes[invalid] = [_polygonal(shape) for shape in shapely.make_valid(shapes[invalid])]
+    collapsed = invalid & shapely.is_empty(shapes)
+    faults = [
+        *_fault(absent, "without geometry"),
+        *_fault(~absent & ~areal, "that are no polygons"),
+        *_fault(collapsed, "that have no area"),
+    ]
+    if faults:
+        raise InputError(f"{what}: {path} has {'; '.join(faults)}. Remove or mend them: polygons are needed.")
+    if invalid.any():
+        log.warning("%s: %d invalid polygons of %s were repaired", what, invalid.sum(), path)
+    return frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=frame.crs))
+
+
+def metric_crs(crs: CRS, *, what: str, suggestion: str = "EPSG:326xx (your UTM zone)") -> CRS:
+    """Return ``crs`` if it is projected and counts metres.
+
+    Raises
+    ------
+    RegionError
+        If it is geographic, or counts feet.
+    """
+    crs = CRS.from_user_input(crs)
+    remedy = f"set `regions.crs` to a projected CRS in metres, e.g. {suggestion}."
+    if not crs.is_projected:
+        kind = "geographic (degrees)" if crs.is_geographic else "not projected"
+        raise RegionError(f"{what}: {_name(crs)} is {kind}, but distances need metres; {remedy}")
+    units = {axis.unit_name for axis in crs.axis_info[:2]}
+    if any(axis.unit_conversion_factor != 1 for axis in crs.axis_info[:2]):
+        raise RegionError(f"{what}: {_name(crs)} counts {' and '.join(sorted(units))}, not metres; {remedy}")
+    return crs
+
+
+def _name(crs: CRS) -> str:
+    authority = crs.to_authority()
+    return f"{':'.join(authority)} ({crs.name})" if authority else crs.name
+
+
+def _did_you_mean(name: str, there: Sequence[str]) -> str:
+    by_lower = {known.strip().lower(): known for known in there}
+    near = get_close_matches(name.strip().lower(), by_lower, n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(f'`{by_lower[key]}`' for key in near)}?)" if near else ""
+
+
+def _read_parquet(path: Path, what: str) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{what}: {path} is not readable Parquet ({error}).") from error
+
+
+def _read_csv(path: Path, what: str) -> pd.DataFrame:
+    with path.open("rb") as stream:
+        head = stream.read(2**16)
+    if b"\0" in head:
+        raise InputError(f"{what}: {path} is not a text table; CSV and Parquet are read.")
+    encoding = _encoding(path)
+    if encoding == "latin-1":
+        log.info("%s: %s is not UTF-8; read as Latin-1", what, path)
+    try:
+        # low_memory would guess the type of each part of a column alone
+        return pd.read_csv(path, sep=_separator(head.decode(encoding, "ignore")), encoding=encoding, low_memory=False)
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{what}: {path} holds no table.") from None
+    except (pd.errors.ParserError, ValueError) as error:
+        raise InputError(f"{what}: {path} is not a readable CSV ({str(error).strip()}).") from error
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as stream:
+        try:
+            for line in stream:
+                line.decode("utf-8")
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8-sig"
+
+
+def _separator(head: str) -> str:
+    """Return the separator that splits the header into most names outside quotes."""
+    header = next((line for line in head.splitlines() if line.strip()), "")
+    return max(_SEPARATORS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+
+
+def _read_geoparquet(path: Path, what: str) -> gpd.GeoDataFrame:
+    try:
+        return gpd.read_parquet(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{what}: {path} is not readable GeoParquet ({error}).") from error
+
+
+def _read_features(path: Path, layer: str | None, what: str) -> pd.DataFrame:
+    try:
+        return pyogrio.read_dataframe(path, layer=_chosen_layer(path, layer, what))
+    except (DataSourceError, DataLayerError, ValueError) as error:
+        raise InputError(f"{what}: {path} cannot be read ({error}).") from error
+
+
+def _chosen_layer(path: Path, layer: str | None, what: str) -> str:
+    """Return the layer that the user named, or the only one with geometry."""
+    layers = pyogrio.list_layers(path)
+    names = [str(name) for name, _ in layers]
+    if layer is not None:
+        if layer not in names:
+            raise InputError(
+                f"{what}: {path} has no layer `{layer}`{_did_you_mean(layer, names)}; it has {', '.join(names)}."
+            )
+        return layer
+    spatial = [str(name) for name, kind in layers if kind] or names
+    if len(spatial) > 1:
+        raise InputError(f"{what}: {path} has several layers ({', '.join(spatial)}); set `layer` to one of them.")
+    if not spatial:
+        raise InputError(f"{what}: {path} holds no layer.")
+    return spatial[0]
+
+
+def _with_crs(frame: gpd.GeoDataFrame, crs: str | None, path: Path, what: str) -> gpd.GeoDataFrame:
+    bounds = np.nan_to_num(frame.total_bounds)
+    not_degrees = frame.crs is not None and frame.crs.is_geographic and np.abs(bounds).max() > _BEYOND_DEGREES
+    if frame.crs is not None and not not_degrees:
+        return frame
+    if crs is not None:
+        try:
+            # GeoJSON is taken for degrees where it names no CRS
+            return frame.set_crs(crs, allow_override=True)
+        except CRSError:
+            raise InputError(f"{what}: crs {crs!r} is no known CRS; write it like EPSG:4326.") from None
+    if not_degrees:
+        raise InputError(
+            f"{what}: {path} is said to be in degrees, but has coordinates such as {bounds[0]:.1f}, {bounds[1]:.1f}; "
+            "set `crs` to the CRS that they are in."
+        )
+    raise InputError(f"{what}: {path} names no CRS; set `crs`, such as EPSG:4326, or write the file with one.")
+
+
+def _polygonal(shape: shapely.Geometry) -> shapely.Geometry:
+    """Return the polygons of a repaired shape, without the lines and points that fell off."""
+    parts = [part for part in shapely.get_parts(shape) if part.area > 0]
+    return shapely.union_all(parts) if parts else shapely.Polygon()
+
+
+def _fault(bad: NDArray[np.bool_], what: str) -> list[str]:
+    rows = np.flatnonzero(bad)
+    if not len(rows):
+        return []
+    shown = ", ".join(str(row + 1) for row in rows[:_SHOWN])
+    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+    return [f"{len(rows)} features {what} (number {shown}{more})"]

@@ -1,0 +1,289 @@
+"""The command line on bad input: one clear message, the right exit code, no traceback."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+import pytest
+import rasterio
+
+from conftest import City
+from mmgr import cli
+from mmgr.files import exclusive
+
+Mmgr = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def mmgr(capfd: pytest.CaptureFixture[str]) -> Mmgr:
+    """Call the command line in this process; returns its exit code and all that it printed."""
+
+    def call(*words: str | Path) -> tuple[int, str]:
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capfd.readouterr()
+        return code, " ".join((out + err).split())
+
+    return call
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def assert_refused(result: tuple[int, str], *expected: str) -> None:
+    code, printed = result
+    assert code == 2, printed
+    assert "Traceback" not in printed
+    assert printed.count("error:") == 1, printed
+    for words in expected:
+        assert words in printed, printed
+
+
+class TestHelp:
+    def test_help_lists_every_command(self, mmgr: Mmgr) -> None:
+        code, printed = mmgr("--help")
+        assert code == 0
+        for command in (
+            "demo",
+            "init",
+            "run",
+            "build",
+            "categories",
+            "pretrain",
+            "embed",
+            "evaluate",
+            "map",
+            "report",
+            "info",
+        ):
+            assert f" {command} " in printed
+
+    def test_help_loads_no_heavy_library(self) -> None:
+        code = "import sys, mmgr.cli\nassert not {'torch', 'rasterio', 'sklearn', 'matplotlib'} & set(sys.modules)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    def test_an_unknown_option_is_one_message(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        code, printed = mmgr("run", city_yaml, "--drY-run")
+        assert code == 2
+        assert "No such option" in printed
+
+
+class TestConfiguration:
+    def test_missing(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        assert_refused(mmgr("run", tmp_path / "city.yaml"), "does not exist")
+
+    def test_empty(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        (tmp_path / "city.yaml").touch()
+        assert_refused(mmgr("run", tmp_path / "city.yaml"), "is empty")
+
+    def test_unknown_key(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        change(city_yaml, "batch_size", "batch_sise")
+        assert_refused(mmgr("run", city_yaml), "unknown key `pretrain.batch_sise`; did you mean `batch_size`?")
+
+    def test_an_init_that_would_overwrite(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        assert_refused(mmgr("init", "--images", city.images, "--config", city_yaml), "is there already")
+
+
+class TestImages:
+    def test_missing(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        city.images.rename(city.folder / "mosaik.tif")
+        assert_refused(mmgr("build", city_yaml), "mosaic.tif does not exist", "Did you mean mosaik.tif?")
+
+    def test_empty(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        city.images.write_bytes(b"")
+        assert_refused(mmgr("build", city_yaml), "mosaic.tif")
+
+    def test_a_folder_without_images(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        (city.folder / "tiles").mkdir()
+        change(city_yaml, "mosaic.tif", "tiles")
+        assert_refused(mmgr("build", city_yaml), "tiles")
+
+    def test_no_crs(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        rewrite(city.images, crs=None)
+        assert_refused(mmgr("build", city_yaml), "mosaic.tif", "CRS")
+
+    def test_a_geographic_crs_where_metres_are_needed(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        change(city_yaml, "pixels: 32}", "pixels: 32, crs: EPSG:4326}")
+        assert_refused(mmgr("build", city_yaml), "4326", "EPSG:326")
+
+    def test_too_few_bands(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        change(city_yaml, "images: {path: mosaic.tif}", "images: {path: mosaic.tif, bands: [1, 2, 9]}")
+        assert_refused(mmgr("build", city_yaml), "mosaic.tif", "9")
+
+    @pytest.mark.parametrize("keep", [200, 60_000])
+    def test_a_torn_image_is_set_aside_and_the_run_goes_on(
+        self, mmgr: Mmgr, city: City, city_yaml: Path, keep: int
+    ) -> None:
+        folder = split_in_two(city)
+        change(city_yaml, "mosaic.tif", "tiles")
+        torn = folder / "east.tif"
+        torn.write_bytes(torn.read_bytes()[:keep])
+        code, printed = mmgr("build", city_yaml)
+        assert code == 3, printed
+        assert "1 image was set aside" in printed
+        assert "east.tif" in (city.folder / "output" / "set_aside.json").read_text()
+        code, printed = mmgr("info", city.folder / "output" / "regions.lance")
+        assert "regions 18 of 120.0 m" in printed
+
+    def test_only_torn_images(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        city.images.write_bytes(city.images.read_bytes()[:200])
+        assert_refused(mmgr("build", city_yaml), "mosaic.tif")
+
+
+class TestPois:
+    def test_missing(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        city.pois.unlink()
+        assert_refused(mmgr("build", city_yaml), "pois.geojson does not exist")
+
+    def test_empty(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        city.pois.write_text("")
+        assert_refused(mmgr("build", city_yaml), "pois.geojson", "empty")
+
+    def test_a_missing_column_proposes_the_nearest(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        change(city_yaml, "first_level: category", "first_level: categry")
+        assert_refused(mmgr("build", city_yaml), "pois.geojson", "categry", "category")
+
+    def test_pois_elsewhere(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        points = gpd.read_file(city.pois)
+        points.geometry = points.geometry.translate(5, 5)
+        points.to_file(city.pois)
+        assert_refused(mmgr("build", city_yaml), "overlap")
+
+    def test_swapped_coordinates(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        points = gpd.read_file(city.pois)
+        table = pd.DataFrame({"category": points["category"], "lon": points.geometry.y, "lat": points.geometry.x})
+        table.to_csv(city.folder / "pois.csv", index=False)
+        change(city_yaml, "path: pois.geojson", "path: pois.csv, x: lon, y: lat")
+        change(city_yaml, ", second_level: subcategory", "")
+        assert_refused(mmgr("build", city_yaml), "swapped")
+
+    def test_coordinates_that_are_no_numbers(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        pd.DataFrame({"category": ["a"], "lon": ["east"], "lat": ["north"]}).to_csv(
+            city.folder / "pois.csv", index=False
+        )
+        change(city_yaml, "path: pois.geojson", "path: pois.csv, x: lon, y: lat")
+        change(city_yaml, ", second_level: subcategory", "")
+        assert_refused(mmgr("build", city_yaml), "pois.csv", "lon")
+
+
+class TestLabels:
+    @pytest.fixture
+    def embedded(self, city: City, city_yaml: Path, mmgr: Mmgr) -> Path:
+        """The made city, embedded without training."""
+        change(city_yaml, "epochs: 2", "epochs: 0")
+        for stage in ("build", "categories", "pretrain", "embed"):
+            code, printed = mmgr(stage, city_yaml)
+            assert code == 0, printed
+        return city.labels
+
+    def test_one_value(self, mmgr: Mmgr, embedded: Path, city_yaml: Path) -> None:
+        labels = gpd.read_file(embedded)
+        labels["population"] = 7.0
+        labels.to_file(embedded)
+        assert_refused(mmgr("evaluate", city_yaml), "population", "one value")
+
+    def test_missing_column(self, mmgr: Mmgr, embedded: Path, city_yaml: Path) -> None:  # noqa: ARG002
+        change(city_yaml, "column: population", "column: popolation")
+        assert_refused(mmgr("evaluate", city_yaml), "census.geojson", "popolation", "population")
+
+    def test_negative_amounts(self, mmgr: Mmgr, embedded: Path, city_yaml: Path) -> None:
+        labels = gpd.read_file(embedded)
+        labels.loc[5, "population"] = -40.0
+        labels.to_file(embedded)
+        assert_refused(mmgr("evaluate", city_yaml), "-40")
+
+    def test_labels_elsewhere(self, mmgr: Mmgr, embedded: Path, city_yaml: Path) -> None:
+        labels = gpd.read_file(embedded)
+        labels.geometry = labels.geometry.translate(5, 5)
+        labels.to_file(embedded)
+        assert_refused(mmgr("evaluate", city_yaml), "overlap")
+
+    def test_fewer_regions_than_folds(self, mmgr: Mmgr, embedded: Path, city_yaml: Path) -> None:  # noqa: ARG002
+        change(city_yaml, "folds: 3", "folds: 40")
+        assert_refused(mmgr("evaluate", city_yaml), "36", "40")
+
+
+class TestOutput:
+    def test_a_folder_that_another_run_writes(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        with exclusive(city.folder / "output"):
+            assert_refused(mmgr("build", city_yaml), "is being written by another run")
+
+    def test_a_stage_before_its_time(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        assert_refused(mmgr("embed", city_yaml), "`embed` reads what `build` writes", "has not run")
+
+    def test_a_full_disk_leaves_nothing_half_written(self, city: City, city_yaml: Path) -> None:
+        # files may not grow past 20 kB: writes fail as they do on a full disk
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+        result = run_apart("build", city_yaml, preexec_fn=limit)
+        assert result.returncode == 2, result.stderr
+        assert "no room to write" in " ".join(result.stderr.split())
+        assert "Traceback" not in result.stderr
+        assert not (city.folder / "output" / "regions.lance").exists()
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    def test_a_folder_without_permission(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        (city.folder / "output").mkdir(mode=0o500)
+        assert_refused(mmgr("build", city_yaml), "no permission to write")
+
+    def test_info_of_nothing_of_ours(self, mmgr: Mmgr, city: City) -> None:
+        assert_refused(mmgr("info", city.folder), "no artefact of MMGR")
+        assert_refused(mmgr("info", city.folder / "nothing"), "does not exist")
+
+    def test_debug_shows_the_traceback(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        code, printed = mmgr("run", tmp_path / "city.yaml", "--debug")
+        assert code == 2
+        assert "Traceback" in printed
+
+    def test_an_unexpected_error_is_one_line(
+        self, mmgr: Mmgr, city_yaml: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("surprise")
+
+        monkeypatch.setattr("mmgr.run.Run.__init__", fail)
+        code, printed = mmgr("run", city_yaml)
+        assert code == 1
+        assert "unexpected ZeroDivisionError: surprise" in printed
+        assert "Traceback" not in printed
+
+
+def run_apart(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from mmgr.cli import main; main()", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def rewrite(path: Path, **profile: object) -> None:
+    with rasterio.open(path) as source:
+        pixels, before = source.read(), source.profile
+    with rasterio.open(path, "w", **{**before, **profile}) as target:
+        target.write(pixels)
+
+
+def split_in_two(city: City) -> Path:
+    """Cut the mosaic into a western and an eastern file."""
+    folder = city.folder / "tiles"
+    folder.mkdir()
+    with rasterio.open(city.images) as source:
+        for name, start in (("west", 0), ("east", 180)):
+            window = rasterio.windows.Window(start, 0, 180, 360)
+            profile = {**source.profile, "width": 180, "transform": source.window_transform(window)}
+            with rasterio.open(folder / f"{name}.tif", "w", **profile) as target:
+                target.write(source.read(window=window))
+    city.images.unlink()
+    return folder

@@ -1,0 +1,155 @@
+"""Files appear whole or not at all; hashes follow content; a folder has one writer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmgr import files
+from mmgr.errors import ArtefactError, BusyError, InputError, StorageError
+from mmgr.files import (
+    exclusive,
+    existing_file,
+    explained_writes,
+    fingerprint,
+    read_json,
+    settings_hash,
+    write_aside,
+    write_json,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestWriteAside:
+    def test_a_file_appears_when_complete(self, tmp_path: Path) -> None:
+        target = tmp_path / "deep" / "a.txt"
+        with write_aside(target) as aside:
+            aside.write_text("whole")
+            assert not target.exists()
+        assert target.read_text() == "whole"
+        assert names(target.parent) == ["a.txt"]
+
+    def test_a_failure_leaves_the_old_file_and_nothing_else(self, tmp_path: Path) -> None:
+        target = tmp_path / "a.txt"
+        target.write_text("old")
+        with pytest.raises(TypeError), write_aside(target) as aside:
+            aside.write_text(b"half")  # type: ignore[arg-type]
+        assert target.read_text() == "old"
+        assert names(tmp_path) == ["a.txt"]
+
+    def test_a_folder_replaces_a_folder(self, tmp_path: Path) -> None:
+        target = tmp_path / "a"
+        target.mkdir()
+        (target / "old").write_text("")
+        with write_aside(target) as aside:
+            aside.mkdir()
+            (aside / "new").write_text("")
+        assert names(target) == ["new"]
+        assert names(tmp_path) == ["a"]
+
+    def test_a_full_disk_is_one_clear_error(self, tmp_path: Path) -> None:
+        with pytest.raises(StorageError, match="no room to write"), write_aside(tmp_path / "a"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        assert not names(tmp_path)
+
+    def test_a_library_that_reports_a_full_disk_in_words_is_understood(self, tmp_path: Path) -> None:
+        with pytest.raises(StorageError, match="no room"), explained_writes(tmp_path):
+            raise RuntimeError("LanceError(IO): No space left on device (os error 28)")
+
+    def test_other_errors_pass(self, tmp_path: Path) -> None:
+        with pytest.raises(RuntimeError, match="something else"), explained_writes(tmp_path):
+            raise RuntimeError("something else")
+
+
+class TestFingerprint:
+    def test_content_decides(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text("1")
+        before = fingerprint(tmp_path)
+        os.utime(tmp_path / "a", (0, 0))
+        assert fingerprint(tmp_path) == before
+        (tmp_path / "a").write_text("2")
+        assert fingerprint(tmp_path) != before
+
+    def test_a_name_counts(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text("1")
+        before = fingerprint(tmp_path)
+        (tmp_path / "a").rename(tmp_path / "b")
+        assert fingerprint(tmp_path) != before
+
+    def test_a_large_file_is_known_by_its_ends_size_and_date(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(files, "WHOLE_FILE_BYTES", 2**20)
+        path = tmp_path / "big"
+        path.write_bytes(bytes(3 * 2**20))
+        os.utime(path, (1, 1))
+        before = fingerprint(path)
+        with path.open("r+b") as stream:
+            stream.seek(-1, os.SEEK_END)
+            stream.write(b"x")
+        os.utime(path, (1, 1))
+        assert fingerprint(path) != before
+
+    def test_the_order_of_keys_does_not_count(self) -> None:
+        assert settings_hash({"a": 1, "b": [1, 2]}) == settings_hash({"b": [1, 2], "a": 1})
+        assert settings_hash({"a": 1}) != settings_hash({"a": 2})
+
+
+class TestExclusive:
+    def test_a_second_writer_is_refused_and_the_first_named(self, tmp_path: Path) -> None:
+        code = (
+            "import sys; from pathlib import Path; from mmgr.files import exclusive\n"
+            f"with exclusive(Path({str(tmp_path)!r})): print('held', flush=True); sys.stdin.read()"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            assert other.stdin is not None
+            other.stdout.readline()
+            with pytest.raises(BusyError, match=f"process {other.pid}"), exclusive(tmp_path):
+                pass
+            other.kill()
+            other.wait()
+            other.stdin.close()
+        with exclusive(tmp_path):  # a kill lets go of the folder
+            pass
+
+    def test_the_folder_is_free_again_afterwards(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            with exclusive(tmp_path):
+                pass
+
+
+class TestJson:
+    def test_round_trip(self, tmp_path: Path) -> None:
+        write_json(tmp_path / "a.json", {"ä": [1, None]})
+        assert read_json(tmp_path / "a.json") == {"ä": [1, None]}
+
+    def test_a_torn_file_says_what_to_do(self, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_text('{"a": ')
+        with pytest.raises(ArtefactError, match="remove it and run its stage again"):
+            read_json(tmp_path / "a.json")
+
+    def test_a_missing_file_says_what_to_do(self, tmp_path: Path) -> None:
+        with pytest.raises(ArtefactError, match="run the stage that writes it"):
+            read_json(tmp_path / "a.json")
+
+
+class TestExistingFile:
+    def test_missing_folder_and_empty(self, tmp_path: Path) -> None:
+        (tmp_path / "pois.csv").write_text("")
+        with pytest.raises(InputError, match=r"Did you mean pois\.csv"):
+            existing_file(tmp_path / "poi.csv", what="POIs")
+        with pytest.raises(InputError, match="is a folder"):
+            existing_file(tmp_path, what="POIs")
+        with pytest.raises(InputError, match="is empty"):
+            existing_file(tmp_path / "pois.csv", what="POIs")
+        with pytest.raises(InputError, match="does not exist either"):
+            existing_file(tmp_path / "no" / "pois.csv", what="POIs")
