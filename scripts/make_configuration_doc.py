@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import sys
 import textwrap
 from pathlib import Path
@@ -17,8 +18,8 @@ from mmgr.config import Section
 HEAD = """\
 # Settings of `city.yaml`
 
-Written by `scripts/make_configuration_doc.py` from `mmgr.config`; `mmgr init` writes a commented file to start from. Paths are
-relative to the configuration's folder. A key that is not listed here is an error.
+Written by `scripts/make_configuration_doc.py` from `mmgr.config`; `mmgr init` writes a commented file. Paths
+are relative to the configuration's folder. A key that is not listed here is an error.
 """
 SECTIONS = {
     "": config.Config,
@@ -72,12 +73,9 @@ def explanations(model: type[Section]) -> dict[str, str]:
     """Return the docstring below each field, in order; empty where there is none."""
     body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0].body  # type: ignore[attr-defined]
     found = dict.fromkeys(model.model_fields, "")
-    for statement, after in zip(body, body[1:], strict=False):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-        ):
+    for statement, after in itertools.pairwise(body):
+        documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(statement, ast.AnnAssign) and documented:
             found[statement.target.id] = " ".join(str(after.value.value).split())  # type: ignore[union-attr]
     return found
 

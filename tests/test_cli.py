@@ -8,15 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import pandas as pd
 import pytest
 import rasterio
 
-from conftest import City
 from mmgr import cli
 from mmgr.files import exclusive
+
+if TYPE_CHECKING:
+    from conftest import City
 
 Mmgr = Callable[..., tuple[int, str]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from mmgr.errors import ConfigError
 from mmgr.files import existing_file
@@ -127,7 +127,16 @@ class CountSource(Section):
     """CRS of a file that does not name its own."""
 
 
-PoiSource = Annotated[PointSource | CountSource, Field(discriminator="kind")]
+def _source_kind(value: Any) -> str:
+    """Return the kind of a POI source; points where it is not said."""
+    kind = value.get("kind", "points") if isinstance(value, dict) else getattr(value, "kind", None)
+    return str(kind)
+
+
+PoiSource = Annotated[
+    Annotated[PointSource, Tag("points")] | Annotated[CountSource, Tag("counts")],
+    Discriminator(_source_kind, custom_error_type="source_kind", custom_error_message="`kind` is `points` or `counts`"),
+]
 
 
 class Pois(Section):

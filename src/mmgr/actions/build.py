@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import geopandas as gpd
+from threadpoolctl import threadpool_limits
 
 from mmgr.config import Config
 from mmgr.console import log, track
@@ -73,7 +74,8 @@ def _write(
     patches = cut_patches(imagery, regions, pixels=config.regions.pixels, min_valid=config.regions.min_valid, skip=done)
     kept = _with_image(track(patches, "cutting patches", total=len(regions) - len(done)), bags, config)
     store_path = unfinished / "regions.lance"
-    write_store(store_path, regions=regions, patches=_noting(kept, imagery, unfinished), bags=bags, info=info)
+    with threadpool_limits(1, user_api="blas"):  # a patch's products are so small that threads only wait
+        write_store(store_path, regions=regions, patches=_noting(kept, imagery, unfinished), bags=bags, info=info)
     written = len(stored_ids(store_path))
     if not written:
         raise RegionError(

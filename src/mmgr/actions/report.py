@@ -81,8 +81,7 @@ def _audit(config: Config, scores: pd.DataFrame) -> list[str]:
         return []
     blocks = scores[scores["split"] == "blocks"]
     sentences = [
-        "Transductive: encoders and category vectors saw the images and POIs of all regions, test regions among "
-        "them, but never a label.",
+        "Transductive: encoders and category vectors saw the images and POIs of test regions, but never a label.",
         "Probes, their scalers and their regularisation were fitted on training units only.",
     ]
     if len(blocks):
@@ -106,8 +105,7 @@ def _maps(config: Config, layout: Layout) -> list[MapImage]:
     shown = [
         MapImage(
             f"Predicted {task.title}",
-            f"Ridge regression on the vectors, fitted on all labelled {'polygons' if task.units == 'polygons' else 'units'}, "
-            "predicted for every region.",
+            "Ridge regression on the vectors, fitted on all labelled units, predicted for every region.",
             layout.maps / f"{task.name}.png",
         )
         for task in config.tasks

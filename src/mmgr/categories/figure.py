@@ -1,0 +1,180 @@
+"""A picture of category vectors that shows a person whether they make sense."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+
+from mmgr.categories.vectors import CategoryVectors
+from mmgr.console import log
+from mmgr.files import write_aside
+
+_GREY = (0.62, 0.62, 0.62, 1.0)
+_LABELS = 120
+"""Only the most frequent categories are named, so that names stay legible."""
+_COLOURS = 12
+"""First levels with a colour of their own; smaller ones share grey."""
+_FREQUENT = 10
+_NEAREST = 4
+
+
+def category_figure(vectors: CategoryVectors, path: Path) -> None:
+    """Draw the categories on a plane, coloured by first level, and the neighbours of the most frequent.
+
+    The plane is spanned by the two principal components of the vectors at unit length. Dots grow
+    with how often a category is met. The file's suffix chooses the format.
+    """
+    figure = Figure(figsize=(15, 9.5), dpi=130)
+    canvas = FigureCanvasAgg(figure)
+    plane, words = figure.subplots(1, 2, width_ratios=(2.6, 1))
+    frequency = vectors.cooccurrence.sum(axis=1)
+    places, explained = _principal_plane(vectors.vectors)
+    colours, legend = _colours(vectors)
+    size = 14 + 180 * np.sqrt(frequency / max(frequency.max(initial=0), 1))
+    plane.scatter(*places.T, s=size, c=colours, alpha=0.75, linewidths=0.6, edgecolors="white")
+    plane.margins(0.07)
+    plane.set(xticks=[], yticks=[])
+    plane.set_title(f"{len(vectors.taxonomy)} categories; the plane shows {explained:.0%} of their spread", loc="left")
+    if legend:
+        handles = [Line2D([], [], ls="", marker="o", color=colour, label=_plain(name)) for name, colour in legend]
+        plane.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.01), ncols=6, frameon=False, fontsize=9)
+    _list_neighbours(words, vectors, frequency)
+    figure.subplots_adjust(left=0.02, right=0.99, top=0.94, bottom=0.1, wspace=0.03)
+    with _missing_letters(), write_aside(path) as aside:
+        _place_labels(plane, canvas, places, size, _labels(vectors, frequency))
+        figure.savefig(aside)
+
+
+def _principal_plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """Return places on the plane of most spread, shape ``(n, 2)``, and the part of it that they show."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = (vectors / np.where(length > 0, length, 1)).astype(np.float64)
+    left, spread, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
+    places = np.zeros((len(unit), 2))
+    shown = min(2, len(spread))
+    places[:, :shown] = left[:, :shown] * spread[:shown]
+    total = (spread**2).sum()
+    return places, float((spread[:2] ** 2).sum() / total) if total > 0 else 1.0
+
+
+def _colours(vectors: CategoryVectors) -> tuple[NDArray[np.float64], list[tuple[str, Any]]]:
+    """Return each category's colour and the legend; one colour where there is but one level."""
+    taxonomy, palette = vectors.taxonomy, [colormaps["tab20"](number) for number in range(20)]
+    if taxonomy.first == taxonomy.second:
+        return np.array([palette[0]] * len(taxonomy)), []
+    # the strong colours of the palette come before the pale ones
+    shades = palette[::2] + palette[1::2]
+    ranked = [name for name, _ in sorted(Counter(taxonomy.first).items(), key=lambda item: (-item[1], item[0]))]
+    chosen = dict(zip(ranked[:_COLOURS], shades, strict=False))
+    rest = [("other", _GREY)] if len(ranked) > _COLOURS else []
+    return np.array([chosen.get(name, _GREY) for name in taxonomy.first]), [*chosen.items(), *rest]
+
+
+def _labels(vectors: CategoryVectors, frequency: NDArray[np.float64]) -> list[tuple[int, str]]:
+    """Return the row and name of the categories to label, the most frequent first."""
+    order = np.argsort(-frequency, kind="stable")[:_LABELS]
+    return [(int(row), _plain(vectors.taxonomy.second[row])) for row in order]
+
+
+def _plain(name: str) -> str:
+    """Return a name as a reader wants it; a dollar would start a formula."""
+    return name.replace("_", " ").replace("$", r"\$")
+
+
+def _place_labels(
+    axes: Axes,
+    canvas: FigureCanvasAgg,
+    places: NDArray[np.float64],
+    size: NDArray[np.float64],
+    labels: list[tuple[int, str]],
+) -> None:
+    """Write names beside their dots where they cover nothing, further away with a line to the dot."""
+    canvas.draw()  # fixes the pixel of each dot
+    renderer, scale = canvas.get_renderer(), axes.figure.dpi / 72
+    frame = axes.get_window_extent()
+    pixels = axes.transData.transform(places)
+    radii = np.sqrt(size) / 2 * scale
+    taken = [Bbox.from_extents(*(pixel - 0.7 * r), *(pixel + 0.7 * r)) for pixel, r in zip(pixels, radii, strict=True)]
+    for row, name in labels:
+        text = axes.text(0, 0, name, fontsize=7.5, transform=None, color="0.15")
+        extent = text.get_window_extent(renderer)
+        spot = _free_spot(
+            pixels[row], radii[row], extent.width, extent.height, frame, np.array([b.extents for b in taken])
+        )
+        if spot is None:
+            text.remove()
+            continue
+        text.set_position((spot.x0, spot.y0 + extent.height * 0.22))
+        taken.append(spot)
+        nearest = np.clip(pixels[row], spot.min, spot.max)
+        if np.hypot(*(nearest - pixels[row])) > radii[row] + 6 * scale:
+            line = Line2D(*np.stack([pixels[row], nearest]).T, lw=0.5, color="0.6", transform=None, zorder=0.5)
+            axes.add_artist(line)
+
+
+def _free_spot(
+    dot: NDArray[np.float64],
+    radius: float,
+    width: float,
+    height: float,
+    frame: Bbox,
+    taken: NDArray[np.float64],
+) -> Bbox | None:
+    """Return the nearest box of a size around a dot that lies in the frame and meets no taken one."""
+    for ring in range(12):
+        reach = radius + 1 + ring * 0.7 * height
+        for angle in np.linspace(0, 2 * np.pi, 8 + 4 * ring, endpoint=False):
+            across, up = np.cos(angle), np.sin(angle)
+            x = dot[0] + across * reach + (across - 1) / 2 * width
+            y = dot[1] + up * reach + (up - 1) / 2 * height
+            box = Bbox.from_bounds(x, y, width, height)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            apart = (
+                (taken[:, 0] >= box.x1) | (taken[:, 2] <= box.x0) | (taken[:, 1] >= box.y1) | (taken[:, 3] <= box.y0)
+            )
+            if inside and apart.all():
+                return box
+    return None
+
+
+def _list_neighbours(axes: Axes, vectors: CategoryVectors, frequency: NDArray[np.float64]) -> None:
+    """Write the nearest categories of the most frequent ones."""
+    axes.axis("off")
+    axes.set_title("Nearest of the most frequent", loc="left")
+    nearest, similarity = vectors.neighbours(_NEAREST)
+    names = [_plain(name) for name in vectors.taxonomy.second]
+    for line, row in enumerate(np.argsort(-frequency, kind="stable")[:_FREQUENT]):
+        top = 0.985 - line / _FREQUENT
+        axes.text(0, top, names[row], weight="bold", fontsize=10, va="top", transform=axes.transAxes)
+        for place, (other, value) in enumerate(zip(nearest[row], similarity[row], strict=True)):
+            x, y = 0.02 + 0.5 * (place % 2), top - 0.03 - 0.025 * (place // 2)
+            axes.text(
+                x, y, f"{names[other]}  {value:.2f}", fontsize=8.5, va="top", color="0.3", transform=axes.transAxes
+            )
+
+
+@contextmanager
+def _missing_letters() -> Iterator[None]:
+    """Say once, rather than once a letter, that the fonts installed here lack some letters."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    glyphs = [item for item in caught if "missing from font" in str(item.message)]
+    if glyphs:
+        log.warning("no font here has all letters of the category names; the picture shows boxes for them")
+    for item in caught:
+        if item not in glyphs:
+            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)

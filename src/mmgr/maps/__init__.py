@@ -1,0 +1,1 @@
+"""What a person looks at: figures, georeferenced grids, and the report."""

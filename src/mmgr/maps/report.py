@@ -1,0 +1,276 @@
+"""The report of a run: one HTML file that needs neither network nor any other file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+import mmgr
+from mmgr.files import write_aside
+from mmgr.maps.charts import loss_curves, observed_predicted, score_figure
+from mmgr.maps.colours import NO_NUMBER
+from mmgr.maps.explorer import MOST_REGIONS, Explorer
+from mmgr.maps.images import patch_uri, png_uri
+from mmgr.maps.summary import Headline, headlines, monitor_sentences, plus_minus, signed, tally
+
+_PATCH_EDGE = 160
+_ALIKE_EDGE = 112
+_METRICS = ("r2", "rmse", "mae")
+
+
+@dataclass(frozen=True, slots=True)
+class MapImage:
+    """A map to show."""
+
+    title: str
+    caption: str
+    png: bytes | Path
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A region whose vector is like an example's."""
+
+    region: str
+    similarity: float
+    patch: NDArray[np.uint8] | None
+    """Shape ``(H, W, C)``; None without image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A region and those most like it."""
+
+    region: str
+    patch: NDArray[np.uint8] | None
+    alike: Sequence[Alike]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportContent:
+    """Everything that a report says. A part that is empty or None is left out of the page."""
+
+    title: str
+    regions: int
+    """How many regions have a vector."""
+    learned_from: str = "images and points of interest"
+    """What the vectors were learned from, in words."""
+    facts: Sequence[tuple[str, str]] = ()
+    """Label and value of what was done, for the first screen."""
+    notes: Sequence[str] = ()
+    """Sentences on what the data cannot show."""
+    scores: pd.DataFrame | None = None
+    """``task, split, features, probe, n_units, r2, r2_std, rmse, rmse_std, mae, mae_std, r2_folds, r2_folds_std,
+    scale, optimistic``, a row for each feature set and probe."""
+    main_features: str = ""
+    """The feature set that the run is about."""
+    baselines: Sequence[str] = ()
+    """Feature sets that it is compared with."""
+    predictions: pd.DataFrame | None = None
+    """Held-out ``task, observed, predicted``; where ``split``, ``features``, ``probe`` or ``seed`` are given too,
+    those of the main feature set are drawn, under the split of the headline."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Unit of each task's values."""
+    audit: Sequence[str] = ()
+    """Sentences of the leakage audit."""
+    monitor: pd.DataFrame | None = None
+    """What pre-training logged by epoch, see :func:`mmgr.maps.charts.loss_curves`."""
+    maps: Sequence[MapImage] = ()
+    explorer: Explorer | None = None
+    neighbours: Sequence[Example] = ()
+    category_figure: bytes | Path | None = None
+    category_neighbours: Sequence[tuple[str, Sequence[str]]] = ()
+    """Each category and those most like it."""
+    coverage: Sequence[tuple[str, str]] = ()
+    """Label and value of what the inputs cover."""
+    set_aside: Sequence[tuple[str, str]] = ()
+    """Files that could not be used, and why."""
+    attribution: Sequence[str] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Software, seed, hashes, times: values, mappings of values, or text of several lines."""
+
+
+def write_report(path: Path, content: ReportContent) -> Path:
+    """Write the report as one self-contained HTML file, whole or not at all."""
+    page = render_report(content)
+    with write_aside(path) as aside:
+        aside.write_text(page, encoding="utf-8")
+    return path
+
+
+def render_report(content: ReportContent) -> str:
+    """Return the report's HTML.
+
+    The page forbids itself any network access (its content security policy) and runs no script
+    but its own.
+    """
+    environment = Environment(
+        loader=PackageLoader("mmgr.maps", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scores = content.scores if content.scores is not None and len(content.scores) else None
+    monitor = content.monitor if content.monitor is not None and len(content.monitor) else None
+    found = [] if scores is None else headlines(scores, main=content.main_features, baselines=content.baselines)
+    script = _own_file("explorer.js")
+    return environment.get_template("report.html").render(
+        content=content,
+        version=mmgr.__version__,
+        # our own files, which hold no input
+        css=Markup(_own_file("report.css")),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704 - a file of this package
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        headlines=_by_task(found),
+        tally=tally(found),
+        signed=signed,
+        score_figure=None if scores is None else png_uri(score_figure(scores, main=content.main_features)),
+        score_tables=[] if scores is None else _score_tables(scores, content),
+        scatters=_scatters(content, found),
+        loss_figure=None if monitor is None else png_uri(loss_curves(monitor)),
+        loss_notes=[] if monitor is None else monitor_sentences(monitor),
+        map_images=[(image.title, image.caption, png_uri(image.png)) for image in content.maps],
+        explorer=content.explorer.payload() if content.explorer is not None and content.explorer.fits else None,
+        explorer_left_out=_explorer_left_out(content.explorer),
+        neighbours=[_example(example) for example in content.neighbours],
+        category_figure=None if content.category_figure is None else png_uri(content.category_figure),
+        provenance=_provenance(content.provenance),
+    )
+
+
+def _own_file(name: str) -> str:
+    return files("mmgr.maps").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _by_task(found: Sequence[Headline]) -> list[tuple[str, list[Headline]]]:
+    return [(task, [h for h in found if h.task == task]) for task in dict.fromkeys(h.task for h in found)]
+
+
+def _explorer_left_out(explorer: Explorer | None) -> str:
+    if explorer is None or len(explorer.regions) <= MOST_REGIONS:
+        return ""
+    return (
+        f"The interactive map is left out: it holds up to {MOST_REGIONS:,} regions, and there are "
+        f"{len(explorer.regions):,}. Open the map files in QGIS instead."
+    )
+
+
+def _score_tables(scores: pd.DataFrame, content: ReportContent) -> list[dict[str, Any]]:
+    tables = []
+    for (task, split), rows in scores.groupby(["task", "split"], sort=False):
+        probes = list(dict.fromkeys(rows["probe"]))
+        best = {
+            (str(probe), name): (of_probe[name].max() if name == "r2" else of_probe[name].min())
+            for probe, of_probe in rows.groupby("probe")
+            for name in _METRICS
+        }
+        largest = float(rows[["rmse", "mae"]].max().max())
+        # three digits of small errors, two decimals of those about 1, none of large ones
+        decimals = 2 - math.floor(math.log10(largest)) if 0 < largest < math.inf else 2
+        decimals = max(0, decimals if largest < 0.1 else min(decimals, 2))
+        tables.append(
+            {
+                "task": task,
+                "split": split,
+                "units": int(rows["n_units"].iloc[0]),
+                "scale": str(rows["scale"].iloc[0]),
+                "optimistic": bool(rows["optimistic"].iloc[0]),
+                "probes": probes,
+                "rows": [
+                    {
+                        "features": features,
+                        "main": features == content.main_features,
+                        "baseline": features in content.baselines,
+                        "cells": [_cells(own, probe, best, decimals) for probe in probes],
+                    }
+                    for features, own in rows.groupby("features", sort=False)
+                ],
+            }
+        )
+    return tables
+
+
+def _cells(
+    rows: pd.DataFrame, probe: str, best: Mapping[tuple[str, str], float], decimals: int
+) -> list[dict[str, Any]]:
+    own = rows[rows["probe"] == probe]
+    if own.empty:
+        return [{"value": NO_NUMBER, "spread": "", "folds": "", "best": False}] * 3
+    row = own.iloc[0]
+    return [_cell(row, name, best[probe, name], 2 if name == "r2" else decimals) for name in _METRICS]
+
+
+def _cell(row: Any, name: str, best: float, decimals: int) -> dict[str, Any]:
+    value = float(row[name])
+    folds, fold_spread = (float(row.get(f"{name}_{part}", math.nan)) for part in ("folds", "folds_std"))
+    written = signed(value) if name == "r2" else f"{value:,.{decimals}f}"
+    return {
+        "value": written if math.isfinite(value) else NO_NUMBER,
+        "spread": plus_minus(float(row.get(f"{name}_std", math.nan)), decimals),
+        "folds": f"{signed(folds)} {plus_minus(fold_spread)}".strip() if math.isfinite(folds) else "",
+        "best": value == best,
+    }
+
+
+def _scatters(content: ReportContent, found: Sequence[Headline]) -> list[tuple[str, str]]:
+    """Draw observed against predicted for each task, as title and data URI."""
+    frame = content.predictions
+    if frame is None or frame.empty or not found:
+        return []
+    drawn = []
+    for task, rows in frame.groupby("task", sort=False) if "task" in frame else [("", frame)]:
+        headline = next((h for h in found if h.task == task), None)
+        wanted = {} if headline is None else {
+            "split": headline.split, "features": headline.main.features, "probe": headline.main.probe
+        }  # fmt: skip
+        for column, value in wanted.items():
+            if column in rows and (rows[column] == value).any():
+                rows = rows[rows[column] == value]  # noqa: PLW2901 - narrowed column by column
+        if "seed" in rows:
+            rows = rows[rows["seed"] == rows["seed"].iloc[0]]  # noqa: PLW2901 - one seed: each unit once
+        unit = content.units.get(str(task), "")
+        title = f"{task}, {headline.split}" if headline else str(task)
+        drawn.append((title, png_uri(observed_predicted(rows, unit=unit, title=title))))
+    return drawn
+
+
+def _example(example: Example) -> dict[str, Any]:
+    return {
+        "region": example.region,
+        "image": None if example.patch is None else patch_uri(example.patch, edge=_PATCH_EDGE),
+        "alike": [
+            {
+                "region": other.region,
+                "similarity": f"{other.similarity:.2f}",
+                "image": None if other.patch is None else patch_uri(other.patch, edge=_ALIKE_EDGE),
+            }
+            for other in example.alike
+        ],
+    }
+
+
+def _provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort provenance into single values, tables and texts."""
+    parts: dict[str, Any] = {"values": [], "tables": [], "texts": []}
+    for key, value in provenance.items():
+        name = str(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            parts["tables"].append((name, [(str(k), str(v)) for k, v in value.items()]))
+        elif "\n" in str(value):
+            parts["texts"].append((name, str(value)))
+        else:
+            parts["values"].append((name, str(value)))
+    return parts

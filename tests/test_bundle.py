@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from learn_samples import TAXONOMY, make_store, small_recipe
+
+from mmgr.bundle import load_bundle, save_bundle
+from mmgr.errors import ArtefactError
+from mmgr.learn.embed import embed, random_model
+from mmgr.learn.model import MultiModalModel
+from mmgr.taxonomy import Taxonomy
+
+FILES = ["config.yaml", "manifest.json", "model.safetensors", "taxonomy.json"]
+
+
+@pytest.fixture
+def model() -> MultiModalModel:
+    return random_model(small_recipe(), np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32), 3, seed=4)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, model: MultiModalModel) -> Path:
+    save_bundle(tmp_path / "bundle", model, model.recipe, TAXONOMY, {"seed": 4, "images": "abc", "path": tmp_path})
+    return tmp_path / "bundle"
+
+
+def test_a_bundle_gives_the_same_embeddings(tmp_path: Path, bundle: Path, model: MultiModalModel) -> None:
+    store = make_store(tmp_path / "regions.lance", 9)
+    loaded = load_bundle(bundle)
+    assert sorted(path.name for path in bundle.iterdir()) == FILES
+    assert (loaded.recipe, loaded.taxonomy) == (model.recipe, TAXONOMY)
+    one = embed(model, store, model.recipe, device="cpu")
+    two = embed(loaded.model, store, loaded.recipe, device="cpu")
+    assert np.array_equal(one.combined, two.combined)
+    assert (loaded.manifest["seed"], loaded.manifest["provenance"]["images"]) == (4, "abc")
+
+
+def test_a_bundle_of_images_alone_has_no_taxonomy(tmp_path: Path) -> None:
+    recipe = small_recipe("simclr")
+    save_bundle(tmp_path / "b", random_model(recipe, None, 4, seed=0), recipe, Taxonomy((), ()), {})
+    loaded = load_bundle(tmp_path / "b")
+    assert (len(loaded.taxonomy), loaded.model.bands, loaded.model.categories) == (0, 4, 0)
+
+
+def test_loading_does_not_ask_for_the_weights_that_training_began_with(tmp_path: Path, model: MultiModalModel) -> None:
+    recipe = model.recipe.model_copy(update={"weights": "/nowhere/w.safetensors"})
+    save_bundle(tmp_path / "b", model, recipe, TAXONOMY, {})
+    assert load_bundle(tmp_path / "b").recipe.weights == "/nowhere/w.safetensors"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "model.safetensors", "taxonomy.json"])
+def test_a_tampered_or_missing_file_is_named(bundle: Path, name: str) -> None:
+    path = bundle / name
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match=rf"{name} is not the file that manifest\.json names"):
+        load_bundle(bundle)
+    path.unlink()
+    with pytest.raises(ArtefactError, match=rf"{name} is missing"):
+        load_bundle(bundle)
+
+
+def test_another_schema_and_another_folder_are_refused(tmp_path: Path, bundle: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"manifest\.json is missing"):
+        load_bundle(tmp_path)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
+    with pytest.raises(ArtefactError, match="schema version 99, this MMGR reads 1"):
+        load_bundle(bundle)
+
+
+def test_a_bundle_replaces_the_one_before(bundle: Path, model: MultiModalModel) -> None:
+    save_bundle(bundle, model, model.recipe, TAXONOMY, {"seed": 5})
+    assert load_bundle(bundle).manifest["seed"] == 5
