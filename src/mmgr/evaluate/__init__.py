@@ -1,0 +1,32 @@
+"""How good a map is where there are no labels: labels, splits, probes, metrics, scores, baselines."""
+
+from mmgr.evaluate.baselines import poi_density_features
+from mmgr.evaluate.labels import read_units
+from mmgr.evaluate.metrics import mae, r2, rmse
+from mmgr.evaluate.predict import predict_everywhere
+from mmgr.evaluate.probes import make_probe, mlp_probe, ridge_probe
+from mmgr.evaluate.records import Score, Scores
+from mmgr.evaluate.scores import score_features
+from mmgr.evaluate.splits import LeaveOneGroupOut, RandomFolds, SpatialBlocks, Splitter, choose_block
+from mmgr.evaluate.units import Units
+
+__all__ = [
+    "LeaveOneGroupOut",
+    "RandomFolds",
+    "Score",
+    "Scores",
+    "SpatialBlocks",
+    "Splitter",
+    "Units",
+    "choose_block",
+    "mae",
+    "make_probe",
+    "mlp_probe",
+    "poi_density_features",
+    "predict_everywhere",
+    "r2",
+    "read_units",
+    "ridge_probe",
+    "rmse",
+    "score_features",
+]

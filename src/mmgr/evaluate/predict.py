@@ -1,0 +1,40 @@
+"""Predict a label for every region, for its map."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgr.evaluate.probes import ProbeName, make_probe
+from mmgr.evaluate.units import Units
+
+
+def predict_everywhere(
+    units: Units, features: NDArray[np.floating], *, probe: ProbeName = "ridge", seed: int = 0
+) -> NDArray[np.float64]:
+    """Fit a probe on all labelled units and predict every region.
+
+    Parameters
+    ----------
+    units
+        The labelled units of a task.
+    features
+        Vectors of all regions, shape ``(n, d)``; NaN where unknown.
+    probe
+        Name of the probe.
+    seed
+        Of the probe's start.
+
+    Returns
+    -------
+    Predictions on the label's own scale, shape ``(n,)``; NaN for a region of which nothing is known.
+    Amounts are never below 0. Without a density, a polygon's amount is predicted, not a region's.
+    """
+    X = units.features(features)
+    if np.isnan(X).all():
+        raise ValueError(f"task {units.task.name}: the features are unknown for all labelled units")
+    model = make_probe(probe, seed=seed).fit(X, units.target)
+    predicted = np.full(len(features), np.nan)
+    known = ~np.isnan(features).all(axis=1)
+    predicted[known] = units.untransform(model.predict(features[known].astype(np.float32)))
+    return predicted

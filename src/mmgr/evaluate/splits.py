@@ -1,0 +1,268 @@
+"""Spatial cross-validation with scikit-learn's splitter interface.
+
+A score is worth what its split is worth: units near a test unit are not trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.spatial import cKDTree
+
+from mmgr.console import log
+from mmgr.errors import SplitError
+
+MIN_GROUP = 5
+"""A group with fewer units is no fold of its own."""
+MIN_TRAINING = 5
+"""A fold with fewer training units cannot be fitted."""
+
+Rows = NDArray[np.int64]
+
+
+class Splitter(Protocol):
+    """What all splits share, beyond scikit-learn's interface."""
+
+    optimistic: ClassVar[bool]
+    """Whether neighbours of test units are trained on."""
+    buffer: float
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of folds."""
+
+    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:
+        """Yield the rows to train on and the rows to test on, fold by fold."""
+
+
+class _Folds:
+    """Folds as a number per unit, and what may be trained on beside each."""
+
+    optimistic: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        fold: Rows,
+        centres: NDArray[np.float64],
+        buffer: float,
+        linked: sparse.csr_array | None,
+    ) -> None:
+        self.fold = fold
+        self.buffer = buffer
+        self._centres = centres
+        self._linked = linked
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002 - scikit-learn's interface
+        """Return the number of folds."""
+        return int(self.fold.max()) + 1
+
+    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:  # noqa: ARG002 - scikit-learn's interface
+        """Yield the rows to train on and the rows to test on, fold by fold.
+
+        Raises
+        ------
+        SplitError
+            If ``X`` has another number of rows than there are units, or the buffer leaves fewer
+            than :data:`MIN_TRAINING` units to train on.
+        """
+        if X is not None and len(X) != len(self.fold):
+            raise SplitError(f"the split was made for {len(self.fold)} units, but X has {len(X)} rows")
+        for number in range(self.get_n_splits()):
+            test = np.flatnonzero(self.fold == number)
+            train = np.flatnonzero(self._may_train(number, test))
+            if len(train) < MIN_TRAINING:
+                raise SplitError(
+                    f"fold {number + 1} tests {len(test)} of {len(self.fold)} units, and a buffer of "
+                    f"{self.buffer:g} m leaves {len(train)} to train on; make `buffer` or `block` smaller."
+                )
+            yield train, test
+
+    def _may_train(self, number: int, test: Rows) -> NDArray[np.bool_]:
+        allowed = self.fold != number
+        if self.buffer > 0:
+            distance, _ = cKDTree(self._centres[test]).query(self._centres)
+            allowed &= distance >= self.buffer
+        if self._linked is not None:
+            allowed &= np.asarray(self._linked[test].sum(axis=0)).ravel() == 0
+        return np.asarray(allowed, bool)
+
+
+class SpatialBlocks(_Folds):
+    """Folds of square blocks: neighbours are tested together.
+
+    Parameters
+    ----------
+    centres
+        Centre of each unit in metres, shape ``(n, 2)``.
+    block
+        Edge of a block in metres. Choose it above the label's autocorrelation range.
+    folds
+        Number of folds. Blocks are taken in random order, each by the fold with the fewest units.
+    buffer
+        Training units whose centre is nearer than this (m) to a test unit's are left out.
+    seed
+        Of the order of blocks.
+    linked
+        Pairs of units that are never on both sides, shape ``(n, n)``, as those that share a region.
+
+    Raises
+    ------
+    SplitError
+        If there are fewer occupied blocks than folds.
+    """
+
+    def __init__(
+        self,
+        centres: ArrayLike,
+        *,
+        block: float,
+        folds: int = 5,
+        buffer: float = 0.0,
+        seed: int = 0,
+        linked: sparse.csr_array | None = None,
+    ) -> None:
+        points = _points(centres, folds)
+        if not block > 0:
+            raise SplitError(f"the edge of a block must be positive metres, got {block}")
+        self.block = float(block)
+        self.blocks = block_of(points, block)
+        occupied = int(self.blocks.max()) + 1
+        if occupied < folds:
+            raise SplitError(
+                f"blocks of {block:g} m hold the {len(points)} units in {occupied} blocks, fewer than {folds} folds; "
+                "set a smaller `block` or fewer `folds`."
+            )
+        super().__init__(_balanced(self.blocks, folds, seed)[self.blocks], points, buffer, linked)
+
+
+class LeaveOneGroupOut(_Folds):
+    """One fold per group, such as a city; units of small groups or of none are always trained on.
+
+    Parameters
+    ----------
+    groups
+        Group of each unit, shape ``(n,)``; an empty name means none.
+    centres
+        Centre of each unit in metres, shape ``(n, 2)``.
+    buffer
+        Training units whose centre is nearer than this (m) to a test unit's are left out.
+    linked
+        Pairs of units that are never on both sides, shape ``(n, n)``.
+
+    Raises
+    ------
+    SplitError
+        If fewer than two groups have :data:`MIN_GROUP` units.
+    """
+
+    def __init__(
+        self, groups: ArrayLike, centres: ArrayLike, *, buffer: float = 0.0, linked: sparse.csr_array | None = None
+    ) -> None:
+        points = _points(centres, 2)
+        names, codes, sizes = np.unique(np.asarray(groups, str), return_inverse=True, return_counts=True)
+        large = large_groups(groups)
+        if len(large) < 2:
+            listed = ", ".join(f"{name or '(none)'}: {size}" for name, size in zip(names, sizes, strict=True))
+            raise SplitError(
+                f"leaving one group out needs two groups of at least {MIN_GROUP} labelled units; there are {listed}."
+            )
+        small = [f"{name or '(none)'} ({size})" for name, size in zip(names, sizes, strict=True) if name not in large]
+        if small:
+            log.info("groups too small for a fold, always trained on: %s", ", ".join(small))
+        self.groups = large
+        place = np.array([large.index(name) if name in large else -1 for name in names])
+        super().__init__(place[codes], points, buffer, linked)
+
+
+class RandomFolds(_Folds):
+    """Folds without regard to place: optimistic, since test units have trained neighbours.
+
+    Parameters
+    ----------
+    units
+        Number of units.
+    folds
+        Number of folds.
+    seed
+        Of the shuffle.
+    """
+
+    optimistic: ClassVar[bool] = True
+
+    def __init__(self, units: int, *, folds: int = 5, seed: int = 0) -> None:
+        points = _points(np.zeros((units, 2)), folds)
+        order = np.random.default_rng(seed).permutation(units)
+        fold = np.empty(units, np.int64)
+        fold[order] = np.arange(units) % folds
+        super().__init__(fold, points, 0.0, None)
+
+
+def large_groups(groups: ArrayLike) -> tuple[str, ...]:
+    """Return the names of the groups with at least :data:`MIN_GROUP` units."""
+    names, sizes = np.unique(np.asarray(groups, str), return_counts=True)
+    return tuple(str(name) for name, size in zip(names, sizes, strict=True) if name and size >= MIN_GROUP)
+
+
+def block_of(centres: ArrayLike, block: float) -> Rows:
+    """Return the number of each unit's square block, counted over occupied ones, shape ``(n,)``."""
+    points = np.asarray(centres, np.float64)
+    cell = np.floor((points - points.min(axis=0)) / block).astype(np.int64)
+    _, number = np.unique(cell, axis=0, return_inverse=True)
+    return np.asarray(number.ravel(), np.int64)
+
+
+def choose_block(centres: ArrayLike, *, edge: float, folds: int) -> float:
+    """Choose the edge of blocks in metres: large, but with enough blocks to shuffle.
+
+    Candidates are 1, 2, 3, 4, 6, 8, 12, 16, ... times the regions' edge, up to half the extent. The
+    largest is taken that leaves at least four occupied blocks a fold, none with more units than a
+    fold should have; if there is none, the largest that leaves two blocks a fold, or one.
+
+    Raises
+    ------
+    SplitError
+        If no candidate leaves as many blocks as folds.
+    """
+    points = _points(centres, folds)
+    extent = float(np.ptp(points, axis=0).max())
+    steps = sorted({2**k for k in range(40)} | {3 * 2**k for k in range(40)})
+    ladder = [edge * step for step in steps if step == 1 or edge * step <= extent / 2]
+    sizes = {block: np.bincount(block_of(points, block)) for block in ladder}
+    fair = len(points) / folds
+    for blocks_per_fold in (4, 2, 1):
+        good = [b for b, units in sizes.items() if len(units) >= blocks_per_fold * folds and units.max() <= fair]
+        if good:
+            return float(max(good))
+    good = [b for b, units in sizes.items() if len(units) >= folds]
+    if not good:
+        most = max(len(units) for units in sizes.values())
+        raise SplitError(
+            f"{len(points)} units lie in {most} blocks of {edge:g} m at most, fewer than {folds} folds; "
+            "set fewer `folds`."
+        )
+    return float(max(good))
+
+
+def _points(centres: ArrayLike, folds: int) -> NDArray[np.float64]:
+    points = np.asarray(centres, np.float64)
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise SplitError(f"centres must be finite, of shape (n, 2), got {points.shape}")
+    if folds < 2:
+        raise SplitError(f"at least 2 folds are needed, got {folds}")
+    if len(points) < folds:
+        raise SplitError(f"{len(points)} labelled units are fewer than {folds} folds; set fewer `folds`.")
+    return points
+
+
+def _balanced(blocks: Rows, folds: int, seed: int) -> Rows:
+    """Give each block, in random order, to the fold with the fewest units so far."""
+    units = np.bincount(blocks)
+    fold = np.empty(len(units), np.int64)
+    load = np.zeros(folds, np.int64)
+    for block in np.random.default_rng(seed).permutation(len(units)):
+        fold[block] = load.argmin()
+        load[fold[block]] += units[block]
+    return fold

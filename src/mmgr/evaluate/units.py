@@ -1,0 +1,141 @@
+"""The samples of a task: what carries a label, and which regions stand for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import geopandas as gpd
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmgr.config import Task
+from mmgr.errors import LabelError
+
+MIN_UNITS = 10
+"""Fewer labelled units than this are no basis for a score."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """The ``u`` labelled units of a task over ``n`` regions.
+
+    A unit is a region, or a label polygon (a tract) for which the regions in it stand.
+    """
+
+    task: Task
+    """The task that the values belong to."""
+    ids: NDArray[np.object_]
+    """Name of each unit, shape ``(u,)``: a region's id or a polygon's."""
+    geometry: gpd.GeoSeries
+    """Outline of each unit in the store's CRS, shape ``(u,)``."""
+    centres: NDArray[np.float64]
+    """Area-weighted centre of each unit's regions in metres, shape ``(u, 2)``."""
+    group: NDArray[np.object_]
+    """Group that most of each unit's area of regions belongs to, shape ``(u,)``."""
+    values: NDArray[np.float64]
+    """The label, on its own scale, shape ``(u,)``."""
+    weights: sparse.csr_array
+    """Share of each region in each unit, shape ``(u, n)``; rows sum to 1."""
+    coverage: NDArray[np.float64]
+    """Share of a region that labels cover, or of a polygon that regions cover, shape ``(u,)``."""
+
+    kind: Literal["regions", "polygons"] = "regions"
+    """What a unit is."""
+
+    def __post_init__(self) -> None:
+        lengths = [len(self.geometry), len(self.centres), len(self.group), len(self.values), len(self.coverage)]
+        if {len(self.ids), self.weights.shape[0], *lengths} != {len(self.ids)}:
+            raise ValueError(f"{len(self.ids)} units, but columns of lengths {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def target(self) -> NDArray[np.float64]:
+        """The label on the scale on which probes are fitted and scored, shape ``(u,)``."""
+        return np.log1p(self.values) if self.task.uses_log else self.values
+
+    @property
+    def scale(self) -> str:
+        """Name of the scale of :attr:`target`."""
+        return "log1p" if self.task.uses_log else "as given"
+
+    def untransform(self, target: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return predictions on the label's own scale; an amount is never below 0."""
+        values = np.asarray(target, np.float64)
+        if self.task.uses_log:
+            # a probe that runs away must not overflow
+            values = np.expm1(np.minimum(values, 700.0))
+        return np.maximum(values, 0.0) if self.task.is_amount else values
+
+    def features(self, matrix: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return each unit's weighted mean of its regions' vectors.
+
+        Parameters
+        ----------
+        matrix
+            Vectors of all regions, shape ``(n, d)``. NaN means unknown: such a value is left out and
+            the weights of the others renormalised.
+
+        Returns
+        -------
+        Vectors of the units, shape ``(u, d)``; NaN where no region of a unit is known.
+        """
+        if len(matrix) != self.weights.shape[1]:
+            raise ValueError(f"vectors of {len(matrix)} regions for units over {self.weights.shape[1]}")
+        known = ~np.isnan(matrix)
+        total = self.weights @ np.where(known, matrix, 0.0)
+        if known.all():
+            return np.asarray(total, np.float32)
+        weight = self.weights @ known.astype(np.float64)
+        mean = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
+        return np.asarray(mean, np.float32)
+
+    @cached_property
+    def linked(self) -> sparse.csr_array:
+        """Pairs of units that share a region, shape ``(u, u)``, boolean."""
+        member = (self.weights > 0).astype(np.int32)
+        return sparse.csr_array(member @ member.T > 0)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a report says of the labels, as plain values."""
+        low, middle, high = np.quantile(self.coverage, [0, 0.5, 1]).tolist()
+        return {
+            "kind": self.kind,
+            "units": len(self),
+            "groups": {str(name): int((self.group == name).sum()) for name in np.unique(self.group.astype(str))},
+            "coverage": {"lowest": low, "median": middle, "highest": high},
+            "label": {
+                "lowest": float(self.values.min()),
+                "median": float(np.median(self.values)),
+                "highest": float(self.values.max()),
+                "unit": self.task.unit,
+            },
+        }
+
+    def checked(self, *, where: str) -> Units:
+        """Return the units if a probe can learn from them.
+
+        Raises
+        ------
+        LabelError
+            If they are fewer than :data:`MIN_UNITS` or all have one value.
+        """
+        if len(self) < MIN_UNITS:
+            raise LabelError(
+                f"{where}: only {len(self)} labelled units lie on the regions, at least {MIN_UNITS} are needed; "
+                "check `min_cover`, `groups` and missing values."
+            )
+        if np.ptp(self.values) == 0:
+            raise LabelError(f"{where}: a label with one value ({self.values[0]:g}): nothing to learn.")
+        return self
+
+
+def group_of_units(weights: sparse.csr_array, groups: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return the group with the largest weight in each unit, shape ``(u,)``."""
+    names, codes = np.unique(groups.astype(str), return_inverse=True)
+    member = sparse.csr_array((np.ones(len(codes)), (np.arange(len(codes)), codes)), shape=(len(codes), len(names)))
+    return np.asarray(names.astype(object)[(weights @ member).toarray().argmax(axis=1)])

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmgr.config import Task
+from mmgr.errors import LabelError, RegionError
+from mmgr.evaluate import Units, read_units
+
+CRS = "EPSG:32611"
+X, Y = 500_000.0, 3_800_000.0
+Grid = Callable[..., gpd.GeoDataFrame]
+Read = Callable[..., Units]
+
+
+def boxes(*cells: tuple[float, float, float, float]) -> list[shapely.Polygon]:
+    """Rectangles in metres from the grid's south-west corner."""
+    return [shapely.box(X + a, Y + b, X + c, Y + d) for a, b, c, d in cells]
+
+
+@pytest.fixture
+def read(tmp_path: Path, task: Callable[..., Task]) -> Read:
+    """Write polygons with ``people`` to a file and read them as units of some regions."""
+
+    def call(regions: gpd.GeoDataFrame, shapes: list[Any], people: Any, *, crs: str = CRS, **settings: Any) -> Units:
+        frame = gpd.GeoDataFrame(
+            {"people": people, "name": [f"p{number}" for number in range(len(shapes))]}, geometry=shapes, crs=crs
+        )
+        path = tmp_path / "labels.gpkg"
+        frame.to_file(path)
+        return read_units(task(path=path, id="name", **settings), regions)
+
+    return call
+
+
+def test_amounts_are_shared_out_by_area(grid: Grid, read: Read) -> None:
+    """People per km2 of cells of 0.01 km2, worked out by hand."""
+    regions = grid(6, 2)
+    shapes = boxes((0, 0, 300, 200), (300, 0, 550, 400))
+    units = read(regions, shapes, [300, 100], units="regions")
+    by_id = dict(zip(units.ids, units.values, strict=True))
+    assert by_id["r0"] == pytest.approx(300 / 0.06)
+    assert by_id["r3"] == pytest.approx(100 / 0.1)
+    # half of r5 is covered: its density is that of the covered half
+    assert by_id["r5"] == pytest.approx(100 / 0.1)
+    assert dict(zip(units.ids, units.coverage, strict=True))["r5"] == pytest.approx(0.5)
+    assert units.kind == "regions"
+
+
+def test_a_region_on_two_polygons_has_both_shares(grid: Grid, read: Read) -> None:
+    regions = grid(5, 2)
+    shapes = boxes((0, 0, 150, 200), (150, 0, 500, 200))
+    total = read(regions, shapes, [30, 700], units="regions", density=False)
+    # 50 m x 100 m of r1 on each: a sixth of 30 and a fourteenth of 700
+    assert total.values[list(total.ids).index("r1")] == pytest.approx(30 / 6 + 700 / 14)
+    rate = read(regions, shapes, [30, 700], units="regions", kind="polygon_rate")
+    assert rate.values[list(rate.ids).index("r1")] == pytest.approx((30 + 700) / 2)
+
+
+def test_a_region_of_which_too_little_is_covered_has_no_label(grid: Grid, read: Read) -> None:
+    shapes = boxes((0, 0, 300, 200), (300, 0, 540, 400))
+    assert "r5" not in read(grid(6, 2), shapes, [300, 100], units="regions").ids
+    assert "r5" in read(grid(6, 2), shapes, [300, 100], units="regions", min_cover=0.3).ids
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000))
+def test_interpolation_keeps_the_number_of_people(seed: int) -> None:
+    """Polygons that tile the regions' extent: what the regions get adds up to what there was."""
+    from mmgr.evaluate.labels import _Overlaps, _shared_areas, _units_of_regions
+
+    rng = np.random.default_rng(seed)
+    corners = np.arange(5) * 100.0
+    regions = gpd.GeoDataFrame(
+        {"group": "a"}, index=[f"r{i}" for i in range(25)],
+        geometry=[shapely.box(x, y, x + 100, y + 100) for y in corners for x in corners], crs=CRS,
+    )  # fmt: skip
+    points = shapely.multipoints(rng.uniform(0, 500, (8, 2)))
+    cells = shapely.get_parts(shapely.voronoi_polygons(points, extend_to=shapely.box(0, 0, 500, 500)))
+    cells = shapely.intersection(cells, shapely.box(0, 0, 500, 500))
+    people = rng.integers(0, 1000, len(cells)).astype(float)
+    polygons = gpd.GeoDataFrame({"id": "p", "value": people}, geometry=cells, crs=CRS)
+    overlaps = _Overlaps(polygons, *_shared_areas(regions.geometry.to_numpy(), cells))
+    task = Task.model_validate(
+        {"name": "t", "path": "x", "kind": "polygon_total", "column": "people", "density": False}
+    )
+    units = _units_of_regions(task, regions, np.arange(25), overlaps)
+    assert units.values.sum() == pytest.approx(people.sum())
+    assert units.coverage == pytest.approx(1.0)
+
+
+def test_polygons_larger_than_regions_are_the_units(grid: Grid, read: Read) -> None:
+    regions = grid(8, 6)
+    shapes = boxes(*[(x, y, x + 200, y + 200) for x in range(0, 800, 200) for y in range(0, 600, 200)])
+    units = read(regions, shapes, np.arange(12) * 4.0)
+    assert units.kind == "polygons"
+    assert list(units.ids) == [f"p{number}" for number in range(12)]
+    np.testing.assert_allclose(units.values, np.arange(12) * 100.0)
+    np.testing.assert_allclose(units.weights.sum(axis=1), 1.0)
+    assert units.weights.shape == (12, 48)
+    assert units.weights[[0]].nonzero()[1].tolist() == [0, 1, 8, 9]
+    np.testing.assert_allclose(units.centres[0], [X + 100, Y + 100])
+    np.testing.assert_allclose(units.coverage, 1.0)
+    assert set(units.group) == {"west", "east"}
+    assert units.features(np.arange(48.0)[:, None])[0, 0] == pytest.approx((0 + 1 + 8 + 9) / 4)
+
+
+def test_polygons_smaller_than_regions_label_the_regions(grid: Grid, read: Read) -> None:
+    shapes = boxes(*[(x, y, x + 50, y + 50) for x in range(0, 500, 50) for y in range(0, 300, 50)])
+    units = read(grid(5, 3), shapes, np.arange(60) * 1.0)
+    assert units.kind == "regions"
+    assert len(units) == 15
+
+
+def test_regions_count_for_a_polygon_by_the_area_they_share(grid: Grid, read: Read) -> None:
+    shapes = boxes((0, 0, 130, 100), *[(x, 200, x + 200, 600) for x in range(0, 2400, 200)])
+    units = read(grid(24, 6), shapes, np.arange(13.0) + 1, units="polygons", min_cover=0.2)
+    weights = units.weights[[0]].toarray().ravel()
+    assert weights[:2] == pytest.approx([100 / 130, 30 / 130])
+    np.testing.assert_allclose(units.centres[0], [X + (50 * 100 + 150 * 30) / 130, Y + 50])
+
+
+def test_a_polygon_with_only_a_corner_of_a_region_is_left_out(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapes = boxes(*[(x, 0, x + 200, 200) for x in range(0, 2400, 200)], (2370, 190, 2700, 500))
+    with caplog.at_level("INFO", "mmgr"):
+        units = read(grid(24, 2), shapes, np.arange(13.0))
+    assert list(units.ids) == [f"p{number}" for number in range(12)]
+    assert "1 polygons hold too little of any region" in caplog.text
+    assert "regions cover 100.0 % of a polygon in the median" in caplog.text
+
+
+def test_labels_in_degrees_are_brought_to_the_regions_crs(grid: Grid, read: Read) -> None:
+    regions = grid(6, 4)
+    shapes = boxes(*[(x, y, x + 200, y + 200) for x in range(0, 600, 200) for y in range(0, 400, 200)])
+    shapes += boxes(*[(x, y, x + 100, y + 100) for x in (0, 100) for y in (400, 500)])
+    in_degrees = gpd.GeoSeries(shapes, crs=CRS).to_crs("EPSG:4326")
+    people = np.arange(10) * 4.0
+    there = read(regions, list(in_degrees), people, crs="EPSG:4326", units="regions")
+    here = read(regions, shapes, people, units="regions")
+    np.testing.assert_allclose(there.values, here.values, rtol=1e-4, atol=0.1)
+
+
+def test_groups_choose_regions_and_weights_keep_all_columns(grid: Grid, read: Read) -> None:
+    shapes = boxes(*[(x, 0, x + 100, 400) for x in range(0, 800, 100)])
+    units = read(grid(8, 4), shapes, np.arange(8.0), groups=["east"], units="regions")
+    assert set(units.group) == {"east"}
+    assert units.weights.shape == (16, 32)
+
+
+def test_an_unknown_group_is_refused_with_the_nearest(grid: Grid, read: Read) -> None:
+    with pytest.raises(LabelError, match=r"no region is of group 'eest'; did you mean .*east"):
+        read(grid(8, 4), boxes((0, 0, 800, 400)), [1.0], groups=["eest"])
+
+
+def test_missing_values_are_counted_and_left_out(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
+    with caplog.at_level("INFO", "mmgr"):
+        units = read(grid(10, 2), shapes, [np.nan, np.nan, *range(8)], units="regions")
+    assert len(units) == 16
+    assert "2 polygons under regions have no value" in caplog.text
+
+
+def test_overlapping_polygons_are_warned_of(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)], (0, 0, 200, 200))
+    read(grid(10, 2), shapes, np.arange(11.0), units="regions")
+    assert "overlap one another on 4 regions" in caplog.text
+
+
+def test_negative_amounts_are_refused_by_name(grid: Grid, read: Read) -> None:
+    shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
+    with pytest.raises(LabelError, match=r"negative or infinite: p3: -666666, p7: -1; empty them"):
+        read(grid(10, 2), shapes, [0, 1, 2, -666666, 4, 5, 6, -1, 8, 9])
+    # rates may be negative
+    assert len(read(grid(10, 2), shapes, np.arange(10) - 5.0, kind="polygon_rate", units="regions")) == 20
+
+
+def test_text_is_no_label(grid: Grid, read: Read) -> None:
+    with pytest.raises(LabelError, match=r"column `people` holds no numbers \(it has 'many', 'few'\)"):
+        read(grid(10, 2), boxes((0, 0, 500, 200), (500, 0, 900, 200)), ["many", "few"])
+
+
+def test_one_value_teaches_nothing(grid: Grid, read: Read) -> None:
+    shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
+    with pytest.raises(LabelError, match=r"a label with one value \(5\): nothing to learn"):
+        read(grid(10, 2), shapes, np.full(10, 5.0), kind="polygon_rate", units="regions")
+
+
+def test_too_few_units_are_refused_with_their_number(grid: Grid, read: Read) -> None:
+    shapes = boxes(*[(x, 0, x + 200, 200) for x in range(0, 800, 200)])
+    with pytest.raises(LabelError, match=r"labels\.gpkg: only 4 labelled units lie on the regions"):
+        read(grid(8, 2), shapes, np.arange(4.0))
+
+
+def test_labels_elsewhere_are_refused_with_both_extents(grid: Grid, read: Read) -> None:
+    shapes = boxes((500_000, 0, 500_200, 200))
+    with pytest.raises(LabelError, match=r"do not overlap: labels span lon -11\d\.\d+ .*, regions lon -117\.0000"):
+        read(grid(8, 2), shapes, [1.0])
+
+
+def test_no_value_at_all_under_the_regions_is_refused(grid: Grid, read: Read) -> None:
+    with pytest.raises(LabelError, match="only 0 labelled units"):
+        read(grid(8, 2), boxes((0, 0, 800, 200), (9000, 0, 9100, 100)), [np.nan, 1.0])
+
+
+def test_regions_in_degrees_are_refused(grid: Grid, read: Read) -> None:
+    with pytest.raises(RegionError):
+        read(grid(8, 2).to_crs("EPSG:4326"), boxes((0, 0, 800, 200)), [1.0])
+
+
+@pytest.fixture(scope="module")
+def tiles(shared_data: Path) -> gpd.GeoDataFrame:
+    frame = gpd.read_file(shared_data / "california" / "tiles.geojson").to_crs("EPSG:32611")
+    return frame.assign(group=frame["city"]).set_index("tile").rename_axis("region_id")
+
+
+def test_santa_monica_agrees_with_an_independent_areal_weighting(
+    shared_data: Path, tiles: gpd.GeoDataFrame, task: Callable[..., Task]
+) -> None:
+    """`tiles.geojson` has people in each footprint, computed elsewhere by areal weighting of census blocks."""
+    blocks = shared_data / "california" / "santa_monica_blocks.geojson"
+    units = read_units(
+        task(path=blocks, column="population_2010", id="block", units="regions", density=False,
+             groups=["santa_monica"]),
+        tiles,
+    )  # fmt: skip
+    known = tiles.loc[units.ids, "population_blocks_2010"].to_numpy()
+    full = units.coverage > 0.999
+    assert full.sum() > 60
+    assert np.abs(units.values - known)[full].max() <= 0.02 * known[full].max()
+    assert units.values[full].sum() == pytest.approx(known[full].sum(), rel=0.02)
+
+
+def test_tracts_of_california_are_the_units_of_population(
+    shared_data: Path, tiles: gpd.GeoDataFrame, task: Callable[..., Task]
+) -> None:
+    path = shared_data / "california" / "tracts.geojson"
+    tracts = gpd.read_file(path).set_index("tract")
+    for column in ("population_acs", "jobs_lodes_2018"):
+        units = read_units(task(path=path, column=column, id="tract"), tiles)
+        assert units.kind == "polygons"
+        assert 100 < len(units) <= 124
+        known = tracts.loc[units.ids]
+        np.testing.assert_allclose(units.values, known[column] / known["area_km2"], rtol=0.01)
+        assert "santa_monica" not in set(units.group)
+        assert units.coverage.max() < 0.5

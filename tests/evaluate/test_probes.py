@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.model_selection import cross_val_score
+
+from mmgr.evaluate import make_probe, mlp_probe, r2, ridge_probe
+from mmgr.evaluate.probes import PrincipalComponents
+
+
+def sample(units: int, dims: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    latent = rng.normal(size=(units, 5))
+    X = latent @ rng.normal(size=(5, dims)) + 0.1 * rng.normal(size=(units, dims))
+    return X.astype(np.float32), 1000 + 100 * latent[:, 0] + 10 * rng.normal(size=units)
+
+
+@pytest.mark.parametrize("name", ["ridge", "mlp"])
+def test_a_probe_learns_what_is_in_the_features(name: str) -> None:
+    X, y = sample(300, 60)
+    model = make_probe(name, seed=0).fit(X[:200], y[:200])
+    assert r2(y[200:], model.predict(X[200:])) > 0.8
+
+
+@pytest.mark.parametrize("units", [5, 8, 20])
+@pytest.mark.parametrize("name", ["ridge", "mlp"])
+def test_a_probe_works_on_few_units_with_many_features(name: str, units: int) -> None:
+    X, y = sample(units + 4, 200)
+    predicted = make_probe(name, seed=0).fit(X[:units], y[:units]).predict(X[units:])
+    assert predicted.shape == (4,)
+    assert np.isfinite(predicted).all()
+
+
+@pytest.mark.parametrize("name", ["ridge", "mlp"])
+def test_unknown_features_take_the_training_mean(name: str) -> None:
+    X, y = sample(60, 20)
+    X[::7] = np.nan
+    X[:, 3] = np.nan
+    model = make_probe(name, seed=0).fit(X[:40], y[:40])
+    assert np.isfinite(model.predict(X[40:])).all()
+    X[:, 3] = 0  # a feature that is unknown everywhere tells nothing
+    mean = np.nanmean(X[:40], axis=0)
+    unknown = np.full((1, 20), np.nan, np.float32)
+    assert model.predict(unknown) == pytest.approx(model.predict(mean[None]), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ridge", "mlp"])
+def test_features_that_never_vary_predict_the_mean(name: str) -> None:
+    _, y = sample(40, 3)
+    predicted = make_probe(name, seed=0).fit(np.ones((40, 3), np.float32), y).predict(np.ones((2, 3), np.float32))
+    assert predicted == pytest.approx(np.full(2, y.mean()), abs=0.3 * y.std())
+
+
+@pytest.mark.parametrize(("units", "dims"), [(50, 8), (30, 90)])
+def test_principal_components_are_those_of_scikit_learn_in_one_scale(units: int, dims: int) -> None:
+    X, _ = sample(units, dims)
+    X = X * np.linspace(0.5, 2, dims, dtype=np.float32)
+    found = PrincipalComponents(smallest=0.01).fit(X)
+    k = len(found.components_)
+    trusted = PCA(min(X.shape)).fit(X.astype(np.float64))
+    assert k == (trusted.explained_variance_ * (units - 1) / units >= 0.01).sum()
+    ours = np.sort(np.abs(found.transform(X) * found.scale_), axis=1)
+    np.testing.assert_allclose(ours, np.sort(np.abs(trusted.transform(X)[:, :k]), axis=1), atol=1e-3)
+    assert found.transform(X).std() == pytest.approx(1.0, rel=0.02)
+
+
+def test_the_seed_fixes_the_two_layer_probe() -> None:
+    X, y = sample(60, 20)
+    once, again, other = (mlp_probe(seed).fit(X, y).predict(X) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(once, again)
+    assert (once != other).any()
+
+
+def test_probes_are_estimators_of_scikit_learn() -> None:
+    X, y = sample(60, 10)
+    for probe in (ridge_probe(), mlp_probe(0)):
+        assert len(cross_val_score(clone(probe), X, y, cv=3)) == 3
+
+
+def test_the_two_layer_probe_has_the_width_of_the_paper() -> None:
+    X, y = sample(60, 10)
+    network = mlp_probe(0).fit(X, y).regressor_[-1]
+    assert [layer.shape[1] for layer in network.coefs_] == [1024, 1]
+    assert network.activation == "relu"
+
+
+def test_ridge_chooses_its_penalty_on_the_training_units() -> None:
+    X, y = sample(100, 30)
+    strong = ridge_probe().fit(X, np.random.default_rng(1).permutation(y))[-1].alpha_
+    assert strong > ridge_probe().fit(X, y)[-1].alpha_

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+
+from mmgr.config import Task
+from mmgr.errors import InputError, LabelError
+from mmgr.evaluate import Units, read_units
+
+CRS = "EPSG:32611"
+X, Y = 500_000.0, 3_800_000.0
+Grid = Callable[..., gpd.GeoDataFrame]
+Read = Callable[..., Units]
+
+
+@pytest.fixture
+def read(tmp_path: Path, task: Callable[..., Task]) -> Read:
+    """Write bands of 50 m cells over the grid of 4 x 4 regions, and read them as units."""
+
+    def call(
+        regions: gpd.GeoDataFrame, *bands: Any, crs: str | None = CRS, nodata: float | None = None,
+        transform: Affine | None = None, **settings: Any,
+    ) -> Units:  # fmt: skip
+        path = tmp_path / "labels.tif"
+        height, width = bands[0].shape
+        profile = {"driver": "GTiff", "count": len(bands), "height": height, "width": width, "dtype": "float32"}
+        transform = north_up(X, Y + 50 * height, 50, 50) if transform is None else transform
+        with rasterio.open(path, "w", **profile, crs=crs, nodata=nodata, transform=transform) as raster:
+            for number, band in enumerate(bands, start=1):
+                raster.write(band.astype(np.float32), number)
+        return read_units(task(path=path, column=None, **{"kind": "raster_sum"} | settings), regions)
+
+    return call
+
+
+def north_up(west: float, north: float, width: float, height: float) -> Affine:
+    return Affine(width, 0, west, 0, -height, north)
+
+
+def cells(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0, 100, (8, 8))
+
+
+def by_cells(raster: np.ndarray) -> np.ndarray:
+    """Sum of the four 50 m cells of each 100 m region, row by row from the south-west."""
+    return raster.reshape(4, 2, 4, 2).sum(axis=(1, 3))[::-1].ravel()
+
+
+def test_a_sum_counts_the_cells_and_becomes_a_density(grid: Grid, read: Read) -> None:
+    raster = cells()
+    units = read(grid(4, 4), raster, density=False)
+    np.testing.assert_allclose(units.values, by_cells(raster), rtol=1e-5)
+    np.testing.assert_allclose(read(grid(4, 4), raster).values, by_cells(raster) / 0.01, rtol=1e-5)
+    np.testing.assert_allclose(units.coverage, 1.0)
+
+
+def test_a_mean_is_weighted_by_fractions_of_cells(grid: Grid, read: Read) -> None:
+    regions = grid(4, 4)
+    # 20 m to the east: of each 50 m cell 30 m, 50 m and 20 m lie inside
+    regions["geometry"] = regions.translate(20, 0)
+    raster = cells()
+    units = read(regions, raster, kind="raster_mean", min_cover=0.0)
+    row = raster[6:8].sum(axis=0)
+    expected = (0.6 * row[0] + 1.0 * row[1] + 0.4 * row[2]) / 4
+    assert units.values[0] == pytest.approx(expected, rel=1e-5)
+    # the last region of a row hangs over the raster's edge by 20 m
+    assert units.coverage[3] == pytest.approx(0.8)
+
+
+def test_nodata_is_no_amount_and_no_area(grid: Grid, read: Read) -> None:
+    raster = cells()
+    raster[7, 0] = raster[6, 2:4] = raster[7, 2:4] = raster[7, 4] = raster[6, 4] = raster[7, 5] = -99
+    units = read(grid(4, 4), raster, nodata=-99)
+    # r1 has no value, r2 one cell of four, which is less than half
+    assert list(units.ids)[:2] == ["r0", "r3"]
+    assert units.coverage[0] == pytest.approx(0.75)
+    assert units.values[0] == pytest.approx((raster[6, 0] + raster[6, 1] + raster[7, 1]) / 0.0075, rel=1e-5)
+
+
+def test_nan_is_nodata(grid: Grid, read: Read) -> None:
+    raster = cells()
+    raster[7, 0] = np.nan
+    assert read(grid(4, 4), raster, nodata=np.nan).coverage[0] == pytest.approx(0.75)
+
+
+def test_the_band_is_chosen(grid: Grid, read: Read) -> None:
+    raster = cells()
+    units = read(grid(4, 4), np.zeros((8, 8)), raster, band=2, density=False)
+    np.testing.assert_allclose(units.values, by_cells(raster), rtol=1e-5)
+    with pytest.raises(LabelError, match=r"has 1 band\(s\), but `band` is 3"):
+        read(grid(4, 4), raster, band=3)
+
+
+def test_regions_are_brought_to_a_raster_in_degrees(grid: Grid, read: Read) -> None:
+    """One person a cell of known area: the density is the inverse of that area."""
+    regions = grid(4, 4)
+    west, south, east, north = regions.to_crs("EPSG:4326").total_bounds
+    size = (east - west) / 16
+    transform = north_up(west - 2 * size, north + 2 * size, size, size)
+    rows = int(np.ceil((north - south) / size)) + 4
+    raster = np.ones((rows, 20)) * np.linspace(1, 1.001, 20)
+    units = read(regions, raster, crs="EPSG:4326", transform=transform)
+    cell = gpd.GeoSeries([shapely.box(west, south, west + size, south + size)], crs="EPSG:4326").to_crs(CRS).area[0]
+    np.testing.assert_allclose(units.values, 1e6 / cell, rtol=0.005)
+    np.testing.assert_allclose(units.coverage, 1.0, atol=1e-3)
+
+
+def test_a_raster_that_cannot_be_used_is_refused(grid: Grid, read: Read, tmp_path: Path, task: Any) -> None:
+    regions = grid(4, 4)
+    with pytest.raises(LabelError, match="has no CRS"):
+        read(regions, cells(), crs=None)
+    with pytest.raises(LabelError, match="rotated or upside down"):
+        read(regions, cells(), transform=Affine(50, 5, X, 5, -50, Y + 400))
+    (tmp_path / "torn.tif").write_bytes(b"II*\0torn")
+    with pytest.raises(LabelError, match="cannot be read as a raster"):
+        read_units(task(path=tmp_path / "torn.tif", column=None, kind="raster_mean"), regions)
+    with pytest.raises(InputError, match="does not exist"):
+        read_units(task(path=tmp_path / "gone.tif", column=None, kind="raster_mean"), regions)
+
+
+def test_a_raster_elsewhere_is_refused_with_both_extents(grid: Grid, read: Read) -> None:
+    with pytest.raises(LabelError, match=r"do not overlap: labels span lon -116\.\d+ .* regions lon -117\.0000"):
+        read(grid(4, 4), cells(), transform=north_up(X + 50_000, Y + 400, 50, 50))
+
+
+def test_negative_amounts_are_refused_with_the_region(grid: Grid, read: Read) -> None:
+    raster = cells()
+    raster[7, 0] = -9999
+    with pytest.raises(LabelError, match=r"such as -9999 in region r0; if that value means 'missing'"):
+        read(grid(4, 4), raster)
+    assert len(read(grid(4, 4), raster, kind="raster_mean")) == 16
+
+
+def test_worldpop_of_singapore_adds_up(shared_data: Path, task: Callable[..., Task]) -> None:
+    """Subzones hold what the raster's cells inside the island hold, summed without any polygon."""
+    path = shared_data / "singapore" / "population_2024.tif"
+    with rasterio.open(path) as raster:
+        total = float(np.nansum(raster.read(1)[150:250, 200:350]))
+        size, left, top = raster.transform.a, raster.transform.c, raster.transform.f
+    west, east, north, south = left + 200 * size, left + 350 * size, top - 150 * size, top - 250 * size
+    xs, ys = np.linspace(west, east, 6), np.linspace(south, north, 4)
+    regions = gpd.GeoDataFrame(
+        {"group": ""}, index=[f"r{number}" for number in range(15)],
+        geometry=[shapely.box(xs[i], ys[j], xs[i + 1], ys[j + 1]) for i in range(5) for j in range(3)],
+        crs="EPSG:4326",
+    ).to_crs("EPSG:32648")  # fmt: skip
+    units = read_units(task(path=path, column=None, kind="raster_sum", density=False, min_cover=0.0), regions)
+    assert units.values.sum() == pytest.approx(total, rel=1e-3)
