@@ -163,9 +163,10 @@ def _did_you_mean(name: str, there: Sequence[str]) -> str:
 
 def _read_parquet(path: Path, what: str) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        frame: pd.DataFrame = pd.read_parquet(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{what}: {path} is not readable Parquet ({error}).") from error
+    return frame
 
 
 def _read_csv(path: Path, what: str) -> pd.DataFrame:
@@ -210,9 +211,10 @@ def _read_geoparquet(path: Path, what: str) -> gpd.GeoDataFrame:
 
 def _read_features(path: Path, layer: str | None, what: str) -> pd.DataFrame:
     try:
-        return pyogrio.read_dataframe(path, layer=_chosen_layer(path, layer, what))
+        frame: pd.DataFrame = pyogrio.read_dataframe(path, layer=_chosen_layer(path, layer, what))
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise InputError(f"{what}: {path} cannot be read ({error}).") from error
+    return frame
 
 
 def _chosen_layer(path: Path, layer: str | None, what: str) -> str:

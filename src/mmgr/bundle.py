@@ -1,0 +1,134 @@
+"""Bundles: a trained model as a folder that is safe to load from strangers.
+
+`model.safetensors` (weights), `config.yaml` (recipe), `taxonomy.json` (POI categories) and `manifest.json`
+(SHA-256 of the others, versions, seed, where it came from). No pickle is ever read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mmgr.errors import ArtefactError, ConfigError
+from mmgr.files import read_json, write_aside, write_json
+from mmgr.learn.model import MultiModalModel
+from mmgr.learn.recipes import Recipe
+from mmgr.taxonomy import Taxonomy
+
+SCHEMA_VERSION = 1
+"""Version of the files in a bundle."""
+
+_FILES = ("model.safetensors", "config.yaml", "taxonomy.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A trained model and what it was made of."""
+
+    model: MultiModalModel
+    """In evaluation mode, on the CPU."""
+    recipe: Recipe
+    taxonomy: Taxonomy
+    """The POI categories that the model knows; empty for images alone."""
+    manifest: dict[str, Any]
+    """`schema_version`, `software`, `seed`, `provenance`, and `files` with their SHA-256."""
+
+
+def save_bundle(
+    folder: Path, model: MultiModalModel, recipe: Recipe, taxonomy: Taxonomy, provenance: Mapping[str, Any]
+) -> None:
+    """Write a bundle, whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Where; a bundle that is there is replaced.
+    model
+        What was trained.
+    recipe
+        How.
+    taxonomy
+        The POI categories of the model's category vectors.
+    provenance
+        Anything that tells where the model comes from; its `seed` stands in the manifest.
+    """
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    shape = {"bands": model.bands, "categories": model.categories, "dimensions": _dimensions(model)}
+    with write_aside(folder) as aside:
+        aside.mkdir()
+        save_file(weights, aside / "model.safetensors")
+        settings = {"recipe": recipe.model_dump(mode="json"), "model": shape}
+        (aside / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        write_json(aside / "taxonomy.json", taxonomy.to_json())
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "software": version("mmgr"),
+            "seed": provenance.get("seed"),
+            "provenance": dict(provenance),
+            "files": {name: _sha256(aside / name) for name in _FILES},
+        }
+        write_json(aside / "manifest.json", manifest)
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Read a bundle and check every file of it.
+
+    Raises
+    ------
+    ArtefactError
+        If a file is missing, is not what the manifest says, or is of another version.
+    """
+    folder = Path(folder)
+    manifest = read_json(folder / "manifest.json")
+    _check(folder, manifest)
+    try:
+        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        recipe, shape = Recipe.model_validate(settings["recipe"]), settings["model"]
+        taxonomy = Taxonomy.from_json(read_json(folder / "taxonomy.json"))
+        weights = load_file(folder / "model.safetensors")
+        # the weights are in the bundle: the file or hub that they once started from is not asked
+        start = recipe.model_copy(update={"weights": "random"})
+        vectors = weights["poi_encoder.vectors"].numpy() if shape["categories"] else None
+        model = MultiModalModel(start, vectors, shape["bands"])
+        model.load_state_dict(weights)
+    except (yaml.YAMLError, ValidationError, SafetensorError, ConfigError, KeyError, TypeError, RuntimeError) as error:
+        raise ArtefactError(f"{folder} is not a bundle that this MMGR can read: {error}") from error
+    return Bundle(model.eval(), recipe, taxonomy, manifest)
+
+
+def _check(folder: Path, manifest: Any) -> None:
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ArtefactError(f"{folder / 'manifest.json'} is not the manifest of a bundle.")
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise ArtefactError(
+            f"{folder} has schema version {manifest.get('schema_version')}, this MMGR reads {SCHEMA_VERSION}; "
+            "run `mmgr pretrain` again."
+        )
+    for name in _FILES:
+        path = folder / name
+        if not path.is_file():
+            raise ArtefactError(f"{path} is missing; the bundle is not whole. Copy it again.")
+        if _sha256(path) != manifest["files"].get(name):
+            raise ArtefactError(
+                f"{path} is not the file that manifest.json names (its SHA-256 differs): it was changed or torn. "
+                "Do not use this bundle; copy it again from where it came."
+            )
+
+
+def _dimensions(model: MultiModalModel) -> int:
+    vectors = model.category_vectors
+    return 0 if vectors is None else int(vectors.shape[1])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

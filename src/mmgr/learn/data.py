@@ -1,0 +1,240 @@
+"""Batches of regions, in an order that is a pure function of (seed, epoch, step)."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmgr.errors import ArtefactError
+from mmgr.learn.recipes import Recipe
+from mmgr.store import PoiBags, RegionStore
+
+T = TypeVar("T")
+
+
+class Purpose(IntEnum):
+    """What a random number is for."""
+
+    ORDER = 0
+    DATES = 1
+    VIEWS = 2
+    DROPOUT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PoiBatch:
+    """The POIs of ``B`` regions, as ``m`` entries."""
+
+    category: Tensor
+    """Shape ``(m,)``, int64."""
+    count: Tensor
+    """How many POIs an entry stands for, shape ``(m,)``."""
+    owner: Tensor
+    """Region of each entry, 0 .. B - 1, shape ``(m,)``, int64."""
+    present: Tensor
+    """Whether a region has POIs, shape ``(B,)``, bool."""
+    known: Tensor
+    """Whether a source covers a region (its POIs may be none), shape ``(B,)``, bool."""
+    log_density: Tensor
+    """``log(1 + POIs per km2)`` of each category, shape ``(B, categories)``; 0 where unknown."""
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    @classmethod
+    def from_bags(cls, bags: PoiBags, categories: int) -> PoiBatch:
+        """Make tensors of some regions' POIs."""
+        some = bags.count > 0  # an entry that stands for no POI is none
+        return cls(
+            category=torch.from_numpy(bags.category[some].astype(np.int64)),
+            count=torch.from_numpy(bags.count[some]),
+            owner=torch.from_numpy(bags.owner[some]),
+            present=torch.from_numpy(np.bincount(bags.owner[some], minlength=len(bags)) > 0),
+            known=torch.from_numpy(bags.known),
+            log_density=torch.from_numpy(np.log1p(np.nan_to_num(bags.densities(categories)))),
+        )
+
+    def to(self, device: torch.device) -> PoiBatch:
+        """Move the entries to a device."""
+        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``B`` regions: two patches of each, and their POIs."""
+
+    epoch: int
+    step: int
+    rows: NDArray[np.int64]
+    """Rows of the region store, shape ``(B,)``."""
+    first: Tensor
+    """Patches for the first view, shape ``(B, H, W, C)``, uint8."""
+    second: Tensor
+    """Patches for the second view, of another date where there is one."""
+    pois: PoiBatch
+    not_negative: Tensor
+    """Pairs of regions that POIs cannot tell apart, shape ``(B, B)``, bool; none unless the recipe masks them."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Move the tensors to a device."""
+        moved = {name: getattr(self, name).to(device) for name in ("first", "second", "pois", "not_negative")}
+        return replace(self, **moved)
+
+
+class Batches:
+    """The batches of a training.
+
+    Parameters
+    ----------
+    store
+        Regions without an image are left out.
+    recipe
+        Decides on the batch size, on dates as views and on pairs that are no negatives.
+    seed
+        Together with epoch and step it decides what a batch holds.
+
+    Raises
+    ------
+    ArtefactError
+        If fewer than two regions have an image: nothing can be contrasted.
+    """
+
+    def __init__(self, store: RegionStore, recipe: Recipe, seed: int) -> None:
+        self.store, self.recipe, self.seed = store, recipe, seed
+        self.rows = np.flatnonzero(store.views > 0)
+        if len(self.rows) < 2:
+            raise ArtefactError(
+                f"{store.path} has {len(self.rows)} region(s) with an image; contrasts need at least 2. "
+                "Use a smaller `regions.size`, or more images."
+            )
+
+    @cached_property
+    def steps(self) -> int:
+        """Steps an epoch; all epochs have as many."""
+        return len(self._cuts) - 1
+
+    def order(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Return the rows of each step of an epoch."""
+        shuffled = np.random.default_rng(seed_for(Purpose.ORDER, self.seed, epoch)).permutation(self.rows)
+        return [shuffled[start:end] for start, end in zip(self._cuts[:-1], self._cuts[1:], strict=True)]
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch; the next is read while one is used."""
+        return prefetched(self._batch(epoch, step, rows) for step, rows in enumerate(self.order(epoch)))
+
+    @cached_property
+    def _cuts(self) -> NDArray[np.int64]:
+        """Where batches begin and end: a last short one is kept, unless a single region is left over."""
+        size, regions = self.recipe.batch_size, len(self.rows)
+        cuts = np.append(np.arange(0, regions, size), regions)
+        return cuts[:-1] if cuts[-1] - cuts[-2] < 2 else cuts
+
+    @cached_property
+    def _alike(self) -> NDArray[np.int64]:
+        return alike(self.store.bags)
+
+    def _batch(self, epoch: int, step: int, rows: NDArray[np.int64]) -> Batch:
+        random = np.random.default_rng(seed_for(Purpose.DATES, self.seed, epoch, step))
+        first, second = self._pair(self.store.patches(rows), random)
+        same = np.zeros((len(rows), len(rows)), bool)
+        if self.recipe.mask_same_unit:
+            numbers = self._alike[rows]  # (B, 2)
+            same = ((numbers[:, None] == numbers[None]) & (numbers >= 0)).any(2)
+        return Batch(
+            epoch=epoch,
+            step=step,
+            rows=rows,
+            first=first,
+            second=second,
+            pois=PoiBatch.from_bags(self.store.bags.take(rows), len(self.store.info.taxonomy)),
+            not_negative=torch.from_numpy(same & ~np.eye(len(rows), dtype=bool)),
+        )
+
+    def _pair(self, patches: list[NDArray[np.uint8]], random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Choose the dates of the two views of each region."""
+        chosen = [random.permutation(len(views))[:2] for views in patches]
+        one = np.stack([views[dates[0]] for views, dates in zip(patches, chosen, strict=True)])
+        if not self.recipe.dates_as_views:
+            return torch.from_numpy(one), torch.from_numpy(one)
+        two = np.stack([views[dates[-1]] for views, dates in zip(patches, chosen, strict=True)])
+        return torch.from_numpy(one), torch.from_numpy(two)
+
+
+def alike(bags: PoiBags) -> NDArray[np.int64]:
+    """Give regions that POIs cannot tell apart a number in common.
+
+    Returns
+    -------
+    Shape ``(n, 2)``: a number of the polygon that the counts come from, and one of the POIs themselves
+    (categories and counts); -1 where there is no polygon, or no POI.
+    """
+    polygons: dict[str, int] = {}
+    contents: dict[tuple[bytes, bytes], int] = {}
+    result = np.full((len(bags), 2), -1, np.int64)
+    for region in np.flatnonzero(bags.present):
+        entries = slice(bags.starts[region], bags.starts[region + 1])
+        categories, place = np.unique(bags.category[entries], return_inverse=True)
+        content = (categories.tobytes(), np.bincount(place, weights=bags.count[entries]).tobytes())
+        result[region, 1] = contents.setdefault(content, len(contents))
+        if bags.unit[region]:
+            result[region, 0] = polygons.setdefault(bags.unit[region], len(polygons))
+    return result
+
+
+def seed_for(purpose: Purpose, seed: int, epoch: int, step: int = 0) -> np.random.SeedSequence:
+    """Return the seed of one purpose at one step: nothing that is random depends on what came before."""
+    # as many numbers for each purpose: a seed sequence does not tell [1, 2] from [1, 2, 0]
+    return np.random.SeedSequence([seed % 2**63, epoch, step, purpose])
+
+
+def prefetched(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
+    """Yield items that a background thread makes ahead of their use.
+
+    An error of the thread is raised here; a caller that stops early stops the thread.
+    """
+    waiting: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(ahead)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not _put(waiting, (item, None, False), stop):
+                    return
+            _put(waiting, (None, None, True), stop)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
+            _put(waiting, (None, error, True), stop)
+
+    thread = threading.Thread(target=work, name="mmgr-prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error, done = waiting.get()
+            if error is not None:
+                raise error
+            if done:
+                return
+            yield item  # type: ignore[misc]  # None stands for the end alone
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _put(waiting: queue.Queue[T], item: T, stop: threading.Event) -> bool:
+    """Put an item into a queue that may be full, unless the reader has gone."""
+    while not stop.is_set():
+        try:
+            waiting.put(item, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False

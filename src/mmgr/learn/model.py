@@ -1,0 +1,272 @@
+"""The model: two encoders that meet in one space, and its losses (Bai et al. 2023, figure 2).
+
+    patch -> two views -> image encoder -> h (B, F) -> image head -> z (B, 128)   intra-modal: z1 with z2
+    POIs  -> category vectors -> Set2Set -> g (B, P) -> POI head  -> u (B, 128)   inter-modal: z1 with u
+
+    loss = lambda * intra + (1 - lambda) * inter                                  (+ the recipe's side task)
+
+What is kept afterwards is ``h`` and ``g``; the heads are thrown away.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from mmgr.errors import ConfigError
+from mmgr.learn.data import PoiBatch
+from mmgr.learn.encoders import PoiEncoder, image_encoder
+from mmgr.learn.losses import Contrast, cross_modal, nt_xent, retrieval
+from mmgr.learn.recipes import Recipe
+from mmgr.store import PoiBags
+
+LEAST_TEMPERATURE = 0.01
+"""A learned temperature does not fall below this: similarities would become a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossParts:
+    """The losses of one batch, each beside its chance, all scalars; NaN where the recipe has no such loss."""
+
+    total: Tensor
+    """What is minimised."""
+    intra: Tensor
+    intra_chance: Tensor
+    inter: Tensor
+    inter_chance: Tensor
+    counts: Tensor
+    counts_chance: Tensor
+    view_retrieval: Tensor
+    """Part of first views whose nearest second view in the batch is their own."""
+    view_retrieval_chance: Tensor
+    poi_retrieval: Tensor
+    """Part of first views whose nearest POIs in the batch are their own."""
+    poi_retrieval_chance: Tensor
+    temperature: Tensor
+    """The inter-modal temperature."""
+    features: Tensor
+    """Image features of the first views, detached, shape ``(B, F)``."""
+
+
+class MultiModalModel(nn.Module):
+    """The image and POI encoders with their heads.
+
+    Parameters
+    ----------
+    recipe
+        Every choice.
+    vectors
+        Category vectors, shape ``(categories, dimensions)``; None for a recipe without POIs.
+    bands
+        Bands of a patch.
+    """
+
+    def __init__(self, recipe: Recipe, vectors: NDArray[np.float32] | None, bands: int) -> None:
+        super().__init__()
+        if recipe.uses_pois and vectors is None:
+            raise ValueError(f"recipe {recipe.name} needs category vectors")
+        self.recipe = recipe
+        self.bands = bands
+        self.image_encoder, features = image_encoder(
+            recipe.encoder, weights=recipe.weights, bands=bands, crop=recipe.crop
+        )
+        self.image_encoder.to(memory_format=torch.channels_last)
+        self.image_features = features
+        self.image_head = _head(features, recipe.image_hidden or features, recipe.projection)
+        if not recipe.uses_pois or vectors is None:
+            return
+        categories = len(vectors)
+        self.poi_encoder = PoiEncoder(torch.from_numpy(np.ascontiguousarray(vectors)), recipe.poi_steps)
+        self.poi_head = _head(self.poi_encoder.features, recipe.poi_hidden, recipe.projection)
+        self.counts_head = nn.Linear(features, categories) if recipe.counts_weight else None
+        self.density_mean: Tensor
+        self.density_spread: Tensor
+        self.register_buffer("density_mean", torch.zeros(categories))
+        self.register_buffer("density_spread", torch.ones(categories))
+        self.log_temperature = nn.Parameter(
+            torch.tensor(math.log(recipe.inter_temperature)), requires_grad=recipe.learn_temperature
+        )
+
+    @property
+    def temperature(self) -> Tensor:
+        """The inter-modal temperature, a scalar."""
+        return self.log_temperature.exp().clamp(min=LEAST_TEMPERATURE)
+
+    @property
+    def categories(self) -> int:
+        """Categories of POIs that the model knows; 0 for images alone."""
+        return len(self.poi_encoder.vectors) if self.recipe.uses_pois else 0
+
+    @property
+    def category_vectors(self) -> NDArray[np.float32] | None:
+        """The category vectors, shape ``(categories, dimensions)``; None for images alone."""
+        return self.poi_encoder.vectors.cpu().numpy() if self.recipe.uses_pois else None
+
+    @property
+    def poi_features(self) -> int:
+        """Length of :meth:`describe_pois`; 0 for images alone."""
+        if not self.recipe.uses_pois:
+            return 0
+        densities = self.poi_encoder.vectors.shape[1] if self.recipe.density_features else 0
+        return self.poi_encoder.features + int(densities)
+
+    def encode_images(self, views: Tensor) -> Tensor:
+        """Turn normalised views, shape ``(B, C, crop, crop)``, into features ``h``, shape ``(B, F)``, float32."""
+        with self._autocast(views.device):
+            features: Tensor = self.image_encoder(views.contiguous(memory_format=torch.channels_last))
+        return features.float()
+
+    def encode_pois(self, pois: PoiBatch) -> Tensor:
+        """Turn the POIs of ``B`` regions into features ``g``, shape ``(B, P)``, float32."""
+        features: Tensor = self.poi_encoder(pois.category, pois.count, pois.owner, len(pois))
+        return features
+
+    def describe_pois(self, pois: PoiBatch) -> Tensor:
+        """Return the POI part of an embedding, shape ``(B, poi_features)``.
+
+        It is Set2Set's readout and, beside it, the sum over categories of ``log(1 + POIs per km2)`` times the
+        category's vector. The readout is a weighted mean: its softmax forgets how many POIs there are, which is
+        what says most of how many people there are. The sum keeps it.
+        """
+        features = self.encode_pois(pois)
+        if not self.recipe.density_features:
+            return features
+        return torch.cat([features, pois.log_density @ self.poi_encoder.vectors], 1)
+
+    def standardise_densities(self, bags: PoiBags) -> None:
+        """Learn the mean and spread of log densities, so that the side task scores 1 by chance."""
+        if not self.recipe.uses_pois or not bags.known.any():
+            return
+        known = np.log1p(bags.take(np.flatnonzero(bags.known)).densities(self.categories).astype(np.float64))
+        spread = known.std(0)
+        spread[spread < 1e-6] = 1  # a category that is the same everywhere
+        self.density_mean.copy_(torch.from_numpy(known.mean(0)))
+        self.density_spread.copy_(torch.from_numpy(spread))
+
+    def losses(self, views: tuple[Tensor, Tensor], pois: PoiBatch, not_negative: Tensor) -> LossParts:
+        """Compute the losses of a batch.
+
+        Parameters
+        ----------
+        views
+            Two views of each of ``B`` regions, normalised, shape ``(B, C, crop, crop)`` each.
+        pois
+            The POIs of the regions; those without are in no inter-modal pair.
+        not_negative
+            Pairs of regions that are no inter-modal negatives, shape ``(B, B)``.
+        """
+        recipe = self.recipe
+        features = self.encode_images(torch.cat(views))  # h (2B, F): one pass, so one set of batch statistics
+        z1, z2 = self.image_head(features).chunk(2)  # (B, 128) each
+        intra = nt_xent(z1, z2, temperature=recipe.temperature)
+        view_retrieval = retrieval(z1, z2)
+        nothing = features.new_tensor(math.nan)
+        total = recipe.intra_weight * intra.loss
+        inter = counts = Contrast(nothing, nothing)
+        poi_retrieval, temperature = (nothing, nothing), nothing
+        if recipe.uses_pois:
+            u = self.poi_head(self.encode_pois(pois))  # (B, 128)
+            inter = self._inter(z1, z2, u, pois.present, not_negative)
+            total = total + (1 - recipe.intra_weight) * inter.loss
+            poi_retrieval = retrieval(z1, u, not_negative=not_negative, present=pois.present)
+            temperature = self.temperature.detach()
+        if recipe.counts_weight:
+            counts = self._counts(features, pois)
+            total = total + recipe.counts_weight * counts.loss
+        return LossParts(
+            total=total,
+            intra=intra.loss.detach(),
+            intra_chance=intra.chance,
+            inter=inter.loss.detach(),
+            inter_chance=inter.chance,
+            counts=counts.loss.detach(),
+            counts_chance=counts.chance,
+            view_retrieval=view_retrieval[0],
+            view_retrieval_chance=view_retrieval[1],
+            poi_retrieval=poi_retrieval[0],
+            poi_retrieval_chance=poi_retrieval[1],
+            temperature=temperature,
+            features=features[: len(z1)].detach(),
+        )
+
+    def _inter(self, z1: Tensor, z2: Tensor, u: Tensor, present: Tensor, not_negative: Tensor) -> Contrast:
+        """Contrast one view or both, each ``(B, 128)``, with the POIs."""
+        contrast = nt_xent if self.recipe.negatives == "joint" else cross_modal
+        parts = [
+            contrast(z, u, temperature=self.temperature, not_negative=not_negative, present=present)
+            for z in ((z1, z2) if self.recipe.both_views_meet_pois else (z1,))
+        ]
+        return Contrast(
+            torch.stack([part.loss for part in parts]).mean(), torch.stack([part.chance for part in parts]).mean()
+        )
+
+    def _counts(self, features: Tensor, pois: PoiBatch) -> Contrast:
+        """Predict standardised log densities from each view; chance is what the mean of the set scores."""
+        assert self.counts_head is not None  # noqa: S101 - the caller asks for it only where there is one
+        target = (pois.log_density - self.density_mean) / self.density_spread  # (B, categories)
+        target = target[pois.known].repeat(2, 1)
+        if not len(target):
+            nothing = features.sum() * 0
+            return Contrast(nothing, nothing.detach())
+        predicted = self.counts_head(features[pois.known.repeat(2)])  # (2 known, categories)
+        return Contrast(mse_loss(predicted, target), target.square().mean())
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[None]:
+        return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(self.recipe, device))
+
+
+def seeded_model(recipe: Recipe, table: NDArray[np.float32] | None, bands: int, seed: int) -> MultiModalModel:
+    """Make a model whose first weights depend on the seed alone; the global generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MultiModalModel(recipe, table, bands)
+
+
+def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
+    """Say whether encoders compute in bfloat16 on a device."""
+    if recipe.precision != "auto":
+        return recipe.precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and _cpu_computes_bfloat16()
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; `auto` is the first GPU, or the CPU.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"pretrain.device: {name!r} is not a device of this machine; use `auto`, `cpu`, or `cuda` with a GPU."
+        ) from error
+    return device
+
+
+@cache
+def _cpu_computes_bfloat16() -> bool:
+    """Say whether the processor has instructions for bfloat16; without them it is slower than float32."""
+    cpu = Path("/proc/cpuinfo")
+    flags = cpu.read_text(encoding="utf-8").split() if cpu.is_file() else []
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
+def _head(features: int, hidden: int, projection: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, projection))

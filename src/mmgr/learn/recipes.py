@@ -1,0 +1,181 @@
+"""Recipes: named, complete sets of training choices. Nothing about training is decided elsewhere."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mmgr.config import Count, Fraction, Positive, Pretrain
+
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Choices(BaseModel):
+    """A part of a recipe; a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augmentation(Choices):
+    """How two views are made of one patch; the defaults are the paper's."""
+
+    area: tuple[Fraction, Fraction] = (0.2, 1.0)
+    """Smallest and largest part of the patch that a random resized crop keeps."""
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    """Narrowest and widest crop (width over height)."""
+    jitter: Fraction = 0.8
+    """Probability of colour jitter."""
+    brightness: Fraction = 0.4
+    """Brightness is multiplied by a factor within ``1 - b .. 1 + b``."""
+    contrast: Fraction = 0.4
+    saturation: Fraction = 0.4
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """The hue turns by up to this part of the colour circle."""
+    gray: Fraction = 0.2
+    """Probability that a view loses its colours."""
+    horizontal_flip: Fraction = 0.5
+    """Probability of a left-right flip."""
+    vertical_flip: Fraction = 0.0
+    """Probability of an up-down flip; an aerial image has no up."""
+    quarter_turns: bool = False
+    """Whether views turn by 0, 90, 180 or 270 degrees."""
+
+
+class Recipe(Choices):
+    """Every choice of one training; the defaults are those of `mmgr`, ours."""
+
+    name: str = "mmgr"
+
+    # the model
+    encoder: str = "resnet18"
+    """Any `timm` model."""
+    weights: str = "random"
+    """`random`, `pretrained` (asks the `timm` hub), or the path of a safetensors file."""
+    crop: Count = 112
+    """Edge of a view in pixels."""
+    image_hidden: Count | None = None
+    """Hidden units of the image head; by default as many as the encoder's features, as in the paper."""
+    poi_steps: Count = 5
+    """Steps of Set2Set."""
+    poi_hidden: Count = 256
+    """Hidden units of the POI head."""
+    projection: Count = 128
+    """Dimensions in which images and POIs meet."""
+    density_features: bool = True
+    """Whether log densities of POIs stand beside Set2Set's readout in the embedding."""
+
+    # the losses
+    intra_weight: Fraction = 0.5
+    """Weight (lambda) of the intra-modal loss; the inter-modal one gets the rest."""
+    temperature: Positive = 0.2
+    """Temperature of the intra-modal loss."""
+    inter_temperature: Positive = 0.2
+    """Temperature of the inter-modal loss, its start where it is learned."""
+    learn_temperature: bool = False
+    """Whether the inter-modal temperature is learned."""
+    negatives: Literal["joint", "cross"] = "cross"
+    """Of an image with its POIs: `joint`, all other 2 (B - 1) vectors of both modalities (the paper);
+    `cross`, the vectors of the other modality only, in both directions."""
+    both_views_meet_pois: bool = True
+    """Whether the second view meets the POIs too; in the paper the first one alone does."""
+    mask_same_unit: bool = True
+    """Whether regions whose counts come from one polygon, or whose POIs are identical, are no negatives
+    of each other: such POIs cannot tell them apart."""
+    counts_weight: NotNegative = 0.5
+    """Weight of the side task that predicts the log densities of POIs from the image."""
+
+    # the views
+    augmentation: Augmentation = Augmentation(vertical_flip=0.5, quarter_turns=True)
+    dates_as_views: bool = True
+    """Whether the two views come from two dates where a region has several."""
+
+    # the optimiser
+    optimiser: Literal["adam", "adamw"] = "adamw"
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 1e-4
+    schedule: Literal["constant", "steps", "cosine"] = "cosine"
+    warmup: Fraction = 0.1
+    """Part of the training in which the learning rate rises from 0; for `cosine` alone."""
+    drops: tuple[Fraction, ...] = ()
+    """Parts of the training after which the learning rate falls to a tenth, for good; for `steps` alone."""
+    epochs: Annotated[int, Field(ge=0)] = 20
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """Regions a step; a set that is smaller is one batch."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """`auto` is bfloat16 where the processor computes with it."""
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> Recipe:
+        if self.schedule == "steps" and list(self.drops) != sorted(self.drops):
+            raise ValueError("the drops of the learning rate must be in order")
+        return self
+
+    @property
+    def uses_pois(self) -> bool:
+        """Whether any loss needs POIs."""
+        return self.intra_weight < 1 or self.counts_weight > 0
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Return the learning rate at a part of the training, ``0 <= progress < 1``.
+
+        A pure function, so that a drop persists and a resumed run continues where it was.
+        """
+        if self.schedule == "steps":
+            return self.learning_rate * 0.1 ** sum(progress >= drop for drop in self.drops)
+        if self.schedule == "cosine":
+            if progress < self.warmup:
+                return self.learning_rate * progress / self.warmup
+            rest = (progress - self.warmup) / (1 - self.warmup)
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))
+        return self.learning_rate
+
+
+RECIPES: dict[str, Recipe] = {
+    # ours, the default: each choice has evidence behind it (design, section 4.3)
+    "mmgr": Recipe(),
+    # the published choices; what its code did not mean is repaired: drops of the learning rate persist,
+    # the last batch is kept, small sets train. Its two Adams are one: Adam treats each weight alone.
+    "mmgr-2023": Recipe(
+        name="mmgr-2023",
+        temperature=0.5,
+        inter_temperature=0.5,
+        negatives="joint",
+        both_views_meet_pois=False,
+        mask_same_unit=False,
+        counts_weight=0.0,
+        density_features=False,
+        augmentation=Augmentation(),
+        dates_as_views=False,
+        optimiser="adam",
+        learning_rate=1e-2,
+        weight_decay=0.0,
+        schedule="steps",
+        drops=(90 / 120, 110 / 120),
+        epochs=120,
+        batch_size=128,
+    ),
+    # images alone, with our optimiser and views
+    "simclr": Recipe(name="simclr", intra_weight=1.0, counts_weight=0.0, density_features=False),
+}
+
+
+def resolve(settings: Pretrain) -> Recipe:
+    """Return the recipe that a configuration names, with the configuration's own choices laid over it."""
+    recipe = RECIPES[settings.recipe]
+    changes: dict[str, Any] = {
+        "encoder": settings.encoder,
+        "weights": str(settings.weights),
+        "crop": settings.crop,
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "temperature": settings.temperature,
+        "inter_temperature": settings.temperature,
+        "intra_weight": settings.intra_weight,
+        "precision": settings.precision,
+    }
+    chosen = {key: value for key, value in changes.items() if value is not None}
+    # validated anew, which model_copy would not do
+    return Recipe.model_validate(recipe.model_dump() | chosen)

@@ -1,0 +1,215 @@
+"""Where: the units that get a vector, as squares of a grid, footprints of images, or polygons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from mmgr.config import Regions
+from mmgr.console import log
+from mmgr.errors import RegionError
+from mmgr.grid import make_grid
+from mmgr.imagery import Imagery, store_crs
+from mmgr.tables import polygons_only, read_vector
+
+_WHAT = "regions"
+_SHOWN = 5
+FOLDER = "folder"
+"""The value of ``group`` that takes the name of the images' folder."""
+
+
+def make_regions(settings: Regions, imagery: Imagery, crs: CRS | None = None) -> gpd.GeoDataFrame:
+    """Make the regions of a run.
+
+    Parameters
+    ----------
+    settings
+        Their kind, size and file.
+    imagery
+        The images that they are cut from; regions without any are left out.
+    crs
+        The store's CRS; by default what :func:`mmgr.imagery.store_crs` chooses.
+
+    Returns
+    -------
+    A regions frame: indexed by ``region_id`` (text, unique), with ``group`` (text, empty if none) and
+    geometry in ``crs``.
+
+    Raises
+    ------
+    RegionError
+        If ids are missing or double, or no region meets an image.
+    """
+    crs = store_crs(imagery, settings.crs) if crs is None else crs
+    if settings.path is not None and settings.kind != "grid":
+        regions = _from_polygons(settings, imagery, crs)
+    elif settings.kind == "grid":
+        regions = make_grid(settings, imagery, crs)
+    else:
+        regions = _from_footprints(imagery, crs)
+    if settings.group == FOLDER:
+        regions["group"] = _folders(regions, imagery)
+    return regions
+
+
+def region_edge(regions: gpd.GeoDataFrame) -> float:
+    """Return the edge in metres of a square as large as the median region."""
+    return float(np.sqrt(np.median(regions.area.to_numpy())))
+
+
+def _from_footprints(imagery: Imagery, crs: CRS) -> gpd.GeoDataFrame:
+    """Make one region of all files whose outlines coincide: they are dates of one place."""
+    places = _same_places(imagery)
+    _, first = np.unique(places, return_index=True)
+    first = np.sort(first)
+    names = _unique_names(imagery, first.tolist())
+    shapes = imagery.footprints(crs).geometry.to_numpy()[first]
+    return _frame(names, shapes, crs)
+
+
+def _same_places(imagery: Imagery) -> NDArray[np.int64]:
+    """Give files one number where their outlines, in one CRS, agree within half a pixel."""
+    files = imagery.files
+    bounds = np.array([file.footprint.bounds for file in files])
+    half_pixel = np.array([min(file.pixel_size) / 2 for file in files])
+    links: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
+    systems = np.array([id(file.crs) for file in files])
+    for system in np.unique(systems):
+        rows = np.flatnonzero(systems == system)
+        near = cKDTree(bounds[rows]).query_pairs(half_pixel[rows].max() * 1.01, p=np.inf, output_type="ndarray")
+        pairs = rows[near]
+        gap = np.abs(bounds[pairs[:, 0]] - bounds[pairs[:, 1]]).max(axis=1)
+        links.append(pairs[gap <= half_pixel[pairs].max(axis=1) * 1.01])
+    pairs = np.concatenate(links)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(files), len(files)))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+
+def _unique_names(imagery: Imagery, rows: Sequence[int]) -> list[str]:
+    """Name places by their files without the date; by folder too, and by number, where that is not enough."""
+    files = [imagery.files[row] for row in rows]
+    short = Counter(file.place for file in files)
+    names = [f"{file.folder}_{file.place}" if short[file.place] > 1 and file.folder else file.place for file in files]
+    repeated = Counter(names)
+    taken = {name for name, count in repeated.items() if count == 1}
+    result = []
+    for name in names:
+        number, unique = 1, name
+        while repeated[name] > 1 and unique in taken | {name}:
+            unique = f"{name}_{number}"
+            number += 1
+        taken.add(unique)
+        result.append(unique)
+    return result
+
+
+def _from_polygons(settings: Regions, imagery: Imagery, crs: CRS) -> gpd.GeoDataFrame:
+    path = settings.path
+    if path is None:
+        raise RegionError("regions of polygons need `regions.path`")
+    group = settings.group if settings.group != FOLDER else None
+    frame = read_vector(path, columns=[name for name in (settings.id, group) if name], what=_WHAT)
+    frame = polygons_only(frame, path=path, what=_WHAT)
+    names = _ids(frame, settings)
+    groups = [""] * len(frame) if group is None else _texts(frame[group])
+    shapes = frame.to_crs(crs).geometry.to_numpy()
+    met = _meets_images(shapes, imagery, crs)
+    if not met.any():
+        raise RegionError(_no_overlap(frame, imagery, settings))
+    if not met.all():
+        log.info("regions: %d of %d polygons of %s meet no image and are left out", (~met).sum(), len(met), path)
+    kept = np.flatnonzero(met)
+    return _frame([names[row] for row in kept], shapes[kept], crs, [groups[row] for row in kept])
+
+
+def _ids(frame: gpd.GeoDataFrame, settings: Regions) -> list[str]:
+    """Return the ids as text: those of the column, or the polygons' numbers."""
+    if settings.id is None:
+        digits = len(str(len(frame)))
+        return [f"region_{number:0{digits}}" for number in range(1, len(frame) + 1)]
+    names = _texts(frame[settings.id])
+    empty = [row + 1 for row, name in enumerate(names) if not name.strip()]
+    double = [f"{name!r} ({count} times)" for name, count in Counter(names).items() if count > 1 and name.strip()]
+    faults = []
+    if empty:
+        faults.append(f"no id in {_few([f'feature {row}' for row in empty])}")
+    if double:
+        faults.append(f"double ids {_few(double)}")
+    if faults:
+        raise RegionError(
+            f"regions: {settings.path}, column `{settings.id}`: {'; '.join(faults)}. Each region needs an id of its "
+            "own: mend the column, name another as `regions.id`, or leave it out to number the polygons."
+        )
+    return names
+
+
+def _texts(column: pd.Series[Any]) -> list[str]:
+    """Write values as text: whole numbers without a decimal point, missing ones as nothing."""
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    return ["" if pd.isna(value) else str(value) for value in column]
+
+
+def _few(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
+
+
+def _frame(
+    names: Sequence[str], shapes: NDArray[Any], crs: CRS, groups: Sequence[str] | None = None
+) -> gpd.GeoDataFrame:
+    index = pd.Index(list(names), dtype=object, name="region_id")
+    group = [""] * len(index) if groups is None else list(groups)
+    return gpd.GeoDataFrame({"group": np.array(group, object)}, index=index, geometry=shapes, crs=crs)
+
+
+def _meets_images(shapes: NDArray[Any], imagery: Imagery, crs: CRS) -> NDArray[np.bool_]:
+    """Say which shapes share an area, not only an edge, with an image."""
+    tree = shapely.STRtree(imagery.footprints(crs).geometry.to_numpy())
+    row, file = tree.query(shapes, predicate="intersects")
+    row = row[~shapely.touches(shapes[row], tree.geometries[file])]
+    met = np.zeros(len(shapes), bool)
+    met[row] = True
+    return met
+
+
+def _no_overlap(frame: gpd.GeoDataFrame, imagery: Imagery, settings: Regions) -> str:
+    west, south, east, north = imagery.lonlat_bounds
+    x_low, y_low, x_high, y_high = frame.to_crs(CRS.from_epsg(4326)).total_bounds
+    swapped = y_low <= east and y_high >= west and x_low <= north and x_high >= south
+    hint = (
+        "They would meet with longitude and latitude swapped: write longitude first."
+        if swapped
+        else "Look whether both belong to the same city, and whether each file names its true CRS."
+    )
+    return (
+        f"regions: none of the {len(frame)} polygons of {settings.path} meets an image. The polygons reach from "
+        f"longitude {x_low:.4f} to {x_high:.4f} and latitude {y_low:.4f} to {y_high:.4f}; the images from longitude "
+        f"{west:.4f} to {east:.4f} and latitude {south:.4f} to {north:.4f}. {hint}"
+    )
+
+
+def _folders(regions: gpd.GeoDataFrame, imagery: Imagery) -> NDArray[np.object_]:
+    """Name the folder of the image that each region's centre lies in, or else of one that it meets."""
+    groups = np.full(len(regions), "", object)
+    if len({file.folder for file in imagery.files}) < 2:
+        return groups
+    folders = np.array([file.folder for file in imagery.files], object)
+    tree = shapely.STRtree(imagery.footprints(regions.crs).geometry.to_numpy())
+    shapes = regions.geometry.to_numpy()
+    for parts in (shapes, shapely.centroid(shapes)):  # what the centre says stands
+        row, file = tree.query(parts, predicate="intersects")
+        order = np.argsort(file, kind="stable")[::-1]  # the first file is written last
+        groups[row[order]] = folders[file[order]]
+    return groups

@@ -1,0 +1,179 @@
+"""Which images there are, what is set aside, and how values are stretched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from pyproj import CRS
+from rasterio.enums import ColorInterp
+
+from mmgr.config import Images
+from mmgr.errors import ImageryError, RegionError
+from mmgr.imagery import Imagery, store_crs
+from mmgr.imagery.stretch import apply_stretch
+
+Write = Callable[..., Path]
+Noise = Callable[..., np.ndarray]
+
+
+def test_a_folder_is_searched_with_its_sub_folders(write_image: Write, noise: Noise) -> None:
+    write_image("a/x_2018.tif", noise())
+    root = write_image("b/y_2020.TIFF", noise(), at=(100, 0)).parents[1]
+    (root / "notes.txt").write_text("no image", encoding="utf-8")
+    (root / ".hidden").mkdir()
+    shutil.copy(root / "a/x_2018.tif", root / ".hidden/z.tif")
+    imagery = Imagery.open(Images(path=root))
+    assert [(file.path.name, file.folder, file.date, file.place) for file in imagery.files] == [
+        ("x_2018.tif", "a", "2018", "x"),
+        ("y_2020.TIFF", "b", "2020", "y"),
+    ]
+    assert imagery.crs == CRS.from_epsg(32611)
+    assert imagery.set_aside == ()
+    assert imagery.files[1].footprint.bounds == (400_100, 3_999_936, 400_164, 4_000_000)
+
+
+def test_a_date_comes_from_the_tag_where_the_name_has_none(write_image: Write, noise: Noise) -> None:
+    path = write_image("plain.tif", noise())
+    with rasterio.open(path, "r+") as raster:
+        raster.update_tags(TIFFTAG_DATETIME="2019:07:04 10:11:12")
+    assert Imagery.open(Images(path=path)).files[0].date == "2019-07-04"
+
+
+def test_a_vrt_of_tiles_that_are_used_themselves_is_left_out(write_image: Write, noise: Noise) -> None:
+    tile = write_image("tile.tif", noise())
+    rasterio.shutil.copy(tile, tile.with_name("all.vrt"), driver="VRT")
+    assert [file.path.name for file in Imagery.open(Images(path=tile.parent)).files] == ["tile.tif"]
+    assert len(Imagery.open(Images(path=tile.with_name("all.vrt")))) == 1
+
+
+def test_unusable_files_are_set_aside_with_their_reason(write_image: Write, noise: Noise) -> None:
+    good = write_image("good.tif", noise())
+    write_image("nowhere.tif", noise(), crs=None)
+    write_image("torn.tif", noise(300, 300), tiled=True, blockxsize=64, blockysize=64)
+    torn = good.with_name("torn.tif")
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size * 2 // 3])
+    good.with_name("text.tif").write_text("not an image", encoding="utf-8")
+    good.with_name("void.tif").touch()
+    imagery = Imagery.open(Images(path=good.parent))
+    assert [file.path for file in imagery.files] == [good]
+    reasons = {entry.path.name: entry.reason for entry in imagery.set_aside}
+    assert sorted(reasons) == ["nowhere.tif", "text.tif", "torn.tif", "void.tif"]
+    assert reasons["nowhere.tif"] == "has no CRS"
+    assert "truncated: its last block ends at byte" in reasons["torn.tif"]
+    assert "not recognized" in reasons["text.tif"]
+
+
+def test_a_crs_without_a_place_is_set_aside(write_image: Write, noise: Noise) -> None:
+    good = write_image("good.tif", noise())
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        write_image("lost.tif", noise(), transform=Affine.identity())
+    assert "no geotransform" in Imagery.open(Images(path=good.parent)).set_aside[0].reason
+
+
+def test_images_without_any_crs_are_one_error_with_the_remedy(write_image: Write, noise: Noise) -> None:
+    path = write_image("a.tif", noise(), crs=None)
+    with pytest.raises(ImageryError, match=r"gdal_edit\.py -a_srs EPSG:xxxx"):
+        Imagery.open(Images(path=path.parent))
+
+
+def test_missing_empty_and_hopeless_folders_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(ImageryError, match=r"does not exist. Did you mean images"):
+        Imagery.open(Images(path=tmp_path / "image"))
+    (tmp_path / "images/a.jpg").touch()
+    with pytest.raises(ImageryError, match=r"holds no image .*1 of suffix \.jpg"):
+        Imagery.open(Images(path=tmp_path / "images"))
+    for number in range(7):
+        (tmp_path / f"images/{number}.tif").write_text("x", encoding="utf-8")
+    with pytest.raises(ImageryError, match=r"(?s)none of the 7 files .*and 2 more"):
+        Imagery.open(Images(path=tmp_path / "images"))
+
+
+def test_too_few_bands_name_file_count_and_bands(write_image: Write, noise: Noise) -> None:
+    path = write_image("grey.tif", noise(bands=2))
+    with pytest.raises(ImageryError, match=r"grey\.tif has 2 bands, but `images\.bands` asks for 1, 2, 3"):
+        Imagery.open(Images(path=path))
+
+
+def test_a_palette_is_told_how_to_expand(write_image: Write, noise: Noise) -> None:
+    path = write_image("palette.tif", noise(bands=1))
+    with rasterio.open(path, "r+") as raster:
+        raster.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
+        raster.colorinterp = [ColorInterp.palette]
+    with pytest.raises(ImageryError, match="gdal_translate -expand rgb"):
+        Imagery.open(Images(path=path))
+
+
+def test_eight_bit_images_are_not_stretched_unless_asked(write_image: Write, noise: Noise) -> None:
+    path = write_image("a.tif", noise())
+    assert Imagery.open(Images(path=path)).stretch == {}
+    fixed = Imagery.open(Images(path=path, stretch=(10, 20))).stretch["uint8"]
+    values = np.array([[[0, 10, 15], [20, 30, 12]]], np.uint8)
+    assert apply_stretch(values, fixed)[0].round(2).tolist() == [[0, 0, 127.5], [255, 255, 51]]
+    with pytest.raises(ImageryError, match="20 is not below 10"):
+        Imagery.open(Images(path=path, stretch=(20, 10)))
+
+
+def test_sixteen_bits_are_stretched_between_percentiles_of_valid_values(write_image: Write) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.normal([[[1000]], [[2000]], [[3000]]], 100, (3, 64, 64)).astype(np.uint16)
+    data[:, :32] = 0
+    path = write_image("a.tif", data, nodata=0)
+    stretch = Imagery.open(Images(path=path)).stretch["uint16"]
+    expected = np.percentile(data[:, 32:].reshape(3, -1), [2, 98], axis=1).T
+    assert stretch == pytest.approx(expected, abs=1)
+
+
+def test_an_image_of_nodata_alone_has_no_stretch(write_image: Write) -> None:
+    path = write_image("a.tif", np.zeros((3, 64, 64), np.uint16), nodata=0)
+    with pytest.raises(ImageryError, match=r"set `images\.stretch`"):
+        Imagery.open(Images(path=path))
+
+
+def test_a_constant_image_can_be_stretched(write_image: Write) -> None:
+    path = write_image("a.tif", np.full((3, 64, 64), 7, np.uint16))
+    assert Imagery.open(Images(path=path)).stretch["uint16"].tolist() == [[7, 8]] * 3
+
+
+def test_the_store_crs_is_the_images_own_if_it_is_metric(write_image: Write, noise: Noise) -> None:
+    imagery = Imagery.open(Images(path=write_image("a.tif", noise())))
+    assert store_crs(imagery, None) == CRS.from_epsg(32611)
+    assert store_crs(imagery, "EPSG:5070") == CRS.from_epsg(5070)
+    with pytest.raises(RegionError, match=r"EPSG:4326 .* geographic.*EPSG:32611"):
+        store_crs(imagery, "EPSG:4326")
+    with pytest.raises(RegionError, match="no known CRS"):
+        store_crs(imagery, "EPSG:none")
+
+
+@pytest.mark.parametrize(("crs", "pixel"), [("EPSG:4326", 1e-5), ("EPSG:3857", 1.0)])
+def test_degrees_and_web_mercator_give_way_to_utm(write_image: Write, noise: Noise, crs: str, pixel: float) -> None:
+    origin = (-118.3, 34.1) if crs == "EPSG:4326" else (-13_169_000, 4_043_000)
+    transform = Affine(pixel, 0, origin[0], 0, -pixel, origin[1])
+    imagery = Imagery.open(Images(path=write_image("a.tif", noise(), crs=crs, transform=transform)))
+    assert store_crs(imagery, None) == CRS.from_epsg(32611)
+
+
+def test_images_too_far_apart_ask_for_a_crs(write_image: Write, noise: Noise) -> None:
+    for number, longitude in enumerate((-120, -100)):
+        transform = Affine(1e-5, 0, longitude, 0, -1e-5, 34)
+        path = write_image(f"{number}.tif", noise(), crs="EPSG:4326", transform=transform)
+    imagery = Imagery.open(Images(path=path.parent))
+    with pytest.raises(RegionError, match=r"too far for one UTM zone; set `regions\.crs`"):
+        store_crs(imagery, None)
+    assert store_crs(imagery, "EPSG:5070") == CRS.from_epsg(5070)
+
+
+def test_images_across_the_date_line_are_near_each_other(write_image: Write, noise: Noise) -> None:
+    for number, longitude in enumerate((179.9, -179.9)):
+        transform = Affine(1e-5, 0, longitude, 0, -1e-5, -17)
+        path = write_image(f"{number}.tif", noise(), crs="EPSG:4326", transform=transform)
+    imagery = Imagery.open(Images(path=path.parent))
+    assert imagery.lonlat_bounds[2] - imagery.lonlat_bounds[0] == pytest.approx(0.2, abs=0.01)
+    assert store_crs(imagery, None) in {CRS.from_epsg(32701), CRS.from_epsg(32760)}

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from learn_samples import Vectors, make_store, small_recipe
+
+from mmgr.errors import ArtefactError
+from mmgr.learn.augment import make_views, whole
+from mmgr.learn.embed import embed, random_model
+from mmgr.learn.model import MultiModalModel
+from mmgr.store import RegionStore
+
+
+@pytest.fixture(scope="module")
+def model(vectors: Vectors) -> MultiModalModel:
+    return random_model(small_recipe(), vectors.vectors, 3, seed=0)
+
+
+def test_an_embedding_is_the_mean_over_dates_of_the_whole_patch(store: RegionStore, model: MultiModalModel) -> None:
+    found = embed(model, store, model.recipe, device="cpu")
+    for row, patches in enumerate(store.patches(range(22))):
+        if len(patches):
+            with torch.no_grad():
+                views = make_views(torch.from_numpy(patches), whole(len(patches)), 32)
+                wanted = model.image_encoder(views).mean(0)
+            assert np.allclose(found.image[row], wanted, atol=1e-5)
+
+
+def test_missing_parts_hold_the_mean_of_the_others(store: RegionStore, model: MultiModalModel) -> None:
+    found = embed(model, store, model.recipe, device="cpu")
+    assert np.flatnonzero(~found.has_image).tolist() == [5, 16]
+    assert np.flatnonzero(~found.has_poi).tolist() == [0, 8, 16]
+    assert np.allclose(found.image[[5, 16]], found.image[found.has_image].mean(0), atol=1e-5)
+    assert np.allclose(found.poi[[0, 8, 16]], found.poi[found.has_poi].mean(0), atol=1e-5)
+    # known POIs that are none are a fact, not a gap
+    assert not np.allclose(found.poi[4], found.poi[0])
+    assert np.allclose(found.poi[4], found.poi[12])
+    assert np.isfinite(found.combined).all()
+    assert found.combined.shape == (len(found), model.image_features + model.poi_features)
+    assert found.combined.dtype == np.float32
+
+
+def test_embeddings_do_not_depend_on_the_batch(store: RegionStore, model: MultiModalModel) -> None:
+    one, two = (embed(model, store, model.recipe, batch=size, device="cpu") for size in (3, 64))
+    assert np.allclose(one.combined, two.combined, atol=1e-5)
+    assert np.array_equal(two.combined, embed(model, store, model.recipe, device="cpu").combined)
+
+
+def test_simclr_gives_images_alone(store: RegionStore) -> None:
+    recipe = small_recipe("simclr")
+    found = embed(random_model(recipe, None, 3, seed=0), store, recipe, device="cpu")
+    assert found.poi.shape == (22, 0)
+    assert np.array_equal(found.combined, found.image)
+
+
+def test_the_random_model_is_random_whatever_the_recipe_starts_from(vectors: Vectors) -> None:
+    model = random_model(small_recipe(weights="pretrained"), vectors.vectors, 3, seed=0)
+    assert not model.training
+    other = random_model(small_recipe(), vectors.vectors, 3, seed=1)
+    assert not torch.equal(model.image_head[0].weight, other.image_head[0].weight)
+
+
+def test_another_store_is_refused(tmp_path: Path, store: RegionStore, model: MultiModalModel, vectors: Vectors) -> None:
+    four = make_store(tmp_path / "regions.lance", 3, bands=4)
+    with pytest.raises(ArtefactError, match=r"patches of 4 bands, the model saw 3"):
+        embed(model, four, model.recipe)
+    smaller = random_model(small_recipe(), vectors.vectors[:4], 3, seed=0)
+    with pytest.raises(ArtefactError, match=r"6 POI categories, the model knows 4"):
+        embed(smaller, store, model.recipe)

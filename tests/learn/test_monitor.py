@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmgr.learn.model import LossParts
+from mmgr.learn.monitor import EpochRow, Monitor, effective_rank
+
+
+def parts(*, intra: float = 2.0, inter: float = math.nan, features: torch.Tensor | None = None) -> LossParts:
+    values = {field.name: torch.tensor(math.nan) for field in fields(LossParts)}
+    values |= {"total": torch.tensor(intra), "intra": torch.tensor(intra), "intra_chance": torch.tensor(4.0)}
+    values |= {"inter": torch.tensor(inter), "inter_chance": torch.tensor(3.0), "temperature": torch.tensor(0.2)}
+    values["features"] = torch.eye(8) if features is None else features
+    return LossParts(**values)
+
+
+def test_effective_rank_counts_directions() -> None:
+    torch.manual_seed(0)
+    assert effective_rank(torch.randn(500, 2) @ torch.randn(2, 30)) <= 2
+    assert effective_rank(torch.randn(500, 2) @ torch.linalg.qr(torch.randn(30, 2))[0].T) > 1.5
+    assert effective_rank(torch.randn(2000, 10)) > 9.9
+    assert effective_rank(torch.ones(50, 10)) == 0
+    assert effective_rank(torch.outer(torch.arange(9.0), torch.ones(4))) == pytest.approx(1, abs=1e-3)
+
+
+def test_an_epoch_is_the_mean_over_regions_not_over_batches(tmp_path: Path) -> None:
+    monitor = Monitor()
+    monitor.add(parts(intra=1.0), 30)
+    monitor.add(parts(intra=4.0), 10)
+    row = monitor.end_epoch(learning_rate=0.1, seconds=2.0)
+    assert (row.epoch, row.loss, row.intra, row.regions_per_second) == (1, 1.75, 1.75, 20)
+    assert row.temperature == pytest.approx(0.2)
+    monitor.write(tmp_path / "monitor.csv")
+    with (tmp_path / "monitor.csv").open(encoding="utf-8") as stream:
+        (written,) = csv.DictReader(stream)
+    assert list(written) == [field.name for field in fields(EpochRow)]
+    assert (written["epoch"], written["loss"], written["inter"]) == ("1", "1.75", "")
+
+
+def test_the_sentence_says_what_beats_chance_and_by_how_much() -> None:
+    monitor = Monitor()
+    monitor.add(parts(intra=1.92, inter=2.95), 8)
+    monitor.end_epoch(learning_rate=0.1, seconds=1)
+    assert monitor.sentence() == (
+        "intra-modal 1.92 against 4.00 by chance; inter-modal 2.95 against 3.00 by chance (learned nothing)"
+    )
+
+
+def test_a_collapse_is_named() -> None:
+    monitor = Monitor()
+    monitor.add(parts(features=torch.ones(8, 5)), 8)
+    monitor.end_epoch(learning_rate=0.1, seconds=1)
+    assert "COLLAPSED (effective rank 0.0)" in monitor.sentence()

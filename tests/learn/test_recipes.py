@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from mmgr.config import Pretrain
+from mmgr.learn.recipes import RECIPES, Recipe, resolve
+
+
+def test_the_published_learning_rate_drops_at_epochs_90_and_110_and_stays_low() -> None:
+    recipe = RECIPES["mmgr-2023"]
+    rates = [recipe.learning_rate_at((epoch + 0.5) / 120) for epoch in range(120)]
+    assert rates == pytest.approx([1e-2] * 90 + [1e-3] * 20 + [1e-4] * 10)
+
+
+def test_cosine_rises_over_the_warm_up_and_falls_to_nothing() -> None:
+    recipe = Recipe(learning_rate=1.0, warmup=0.2)
+    assert [recipe.learning_rate_at(p) for p in (0.05, 0.1, 0.2, 0.6)] == pytest.approx([0.25, 0.5, 1.0, 0.5])
+    assert recipe.learning_rate_at(0.9) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.875)))
+
+
+def test_the_published_choices_are_those_of_the_paper() -> None:
+    recipe = RECIPES["mmgr-2023"]
+    assert (recipe.temperature, recipe.inter_temperature, recipe.intra_weight) == (0.5, 0.5, 0.5)
+    assert (recipe.optimiser, recipe.learning_rate, recipe.batch_size, recipe.epochs) == ("adam", 1e-2, 128, 120)
+    assert (recipe.negatives, recipe.both_views_meet_pois, recipe.counts_weight) == ("joint", False, 0)
+    views = recipe.augmentation
+    assert (views.area, views.jitter, views.gray, views.horizontal_flip) == ((0.2, 1.0), 0.8, 0.2, 0.5)
+    assert (views.brightness, views.contrast, views.saturation, views.hue) == (0.4, 0.4, 0.4, 0.1)
+    assert (views.vertical_flip, views.quarter_turns) == (0, False)
+
+
+def test_only_simclr_does_without_pois() -> None:
+    assert {name: recipe.uses_pois for name, recipe in RECIPES.items()} == {
+        "mmgr": True,
+        "mmgr-2023": True,
+        "simclr": False,
+    }
+
+
+def test_names_are_those_of_the_configuration() -> None:
+    assert all(name == recipe.name == resolve(Pretrain(recipe=name)).name for name, recipe in RECIPES.items())
+
+
+def test_the_configuration_lies_over_the_recipe() -> None:
+    recipe = resolve(
+        Pretrain(recipe="mmgr-2023", encoder="resnet50", epochs=3, temperature=0.1, weights=Path("w.safetensors"))
+    )
+    assert (recipe.encoder, recipe.epochs, recipe.weights) == ("resnet50", 3, "w.safetensors")
+    assert recipe.temperature == recipe.inter_temperature == 0.1
+    assert (recipe.batch_size, recipe.learning_rate) == (128, 1e-2)
+
+
+def test_a_recipe_is_checked_and_frozen() -> None:
+    with pytest.raises(ValidationError, match="in order"):
+        Recipe(schedule="steps", drops=(0.9, 0.7))
+    with pytest.raises(ValidationError, match="unknown_choice"):
+        Recipe.model_validate({"unknown_choice": 1})
+    with pytest.raises(ValidationError, match="frozen"):
+        RECIPES["mmgr"].epochs = 3
+
+
+def test_a_recipe_survives_json() -> None:
+    for recipe in RECIPES.values():
+        assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
