@@ -166,7 +166,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         after=("build", "categories"),
         settings={"pretrain": shown["pretrain"], "seed": config.seed},
         inputs={"pretrain.weights": weights} if isinstance(weights, Path) else {},
-        outputs=(layout.bundle, layout.monitor),
+        outputs=(layout.bundle,),
     )
     yield Stage(
         name="embed",

@@ -191,7 +191,7 @@ def test_text_is_no_label(grid: Grid, read: Read) -> None:
 
 def test_one_value_teaches_nothing(grid: Grid, read: Read) -> None:
     shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
-    with pytest.raises(LabelError, match=r"a label with one value \(5\): nothing to learn"):
+    with pytest.raises(LabelError, match=r"`people` has one value \(5\) in all polygons"):
         read(grid(10, 2), shapes, np.full(10, 5.0), kind="polygon_rate", units="regions")
 
 

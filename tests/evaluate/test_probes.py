@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import cross_val_score
 
 from mmgr.evaluate import make_probe, mlp_probe, r2, ridge_probe
-from mmgr.evaluate.probes import PrincipalComponents
+from mmgr.evaluate.probes import PrincipalComponents, ProbeName
 
 
 def sample(units: int, dims: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -81,12 +81,20 @@ def test_probes_are_estimators_of_scikit_learn() -> None:
 
 def test_the_two_layer_probe_has_the_width_of_the_paper() -> None:
     X, y = sample(60, 10)
-    network = mlp_probe(0).fit(X, y).regressor_[-1]
+    network = mlp_probe(0).fit(X, y).regressor_.regressor_[-1]
     assert [layer.shape[1] for layer in network.coefs_] == [1024, 1]
     assert network.activation == "relu"
 
 
 def test_ridge_chooses_its_penalty_on_the_training_units() -> None:
     X, y = sample(100, 30)
-    strong = ridge_probe().fit(X, np.random.default_rng(1).permutation(y))[-1].alpha_
-    assert strong > ridge_probe().fit(X, y)[-1].alpha_
+    strong = ridge_probe().fit(X, np.random.default_rng(1).permutation(y)).regressor_[-1].alpha_
+    assert strong > ridge_probe().fit(X, y).regressor_[-1].alpha_
+
+
+@pytest.mark.parametrize("name", ["ridge", "mlp"])
+def test_an_odd_place_is_predicted_within_the_range_of_the_labels(name: ProbeName) -> None:
+    X, y = sample(60, 10)
+    odd = np.full((1, 10), 1e6, np.float32)
+    for far in (odd, -odd):
+        assert y.min() <= make_probe(name, seed=0).fit(X, y).predict(far)[0] <= y.max()

@@ -54,7 +54,7 @@ def test_a_score_is_what_a_plain_loop_gives(units: Make) -> None:
     for train, test in folds.split():
         scaler = StandardScaler().fit(X[train])
         ridge = RidgeCV(np.logspace(-2, 6, 17)).fit(scaler.transform(X[train]), y[train])
-        predicted[test] = ridge.predict(scaler.transform(X[test]))
+        predicted[test] = np.clip(ridge.predict(scaler.transform(X[test])), y[train].min(), y[train].max())
         single.append(trusted.r2_score(y[test], predicted[test]))
     assert score.r2 == pytest.approx(trusted.r2_score(y, predicted), rel=1e-4)
     assert score.rmse == pytest.approx(trusted.root_mean_squared_error(y, predicted), rel=1e-4)
@@ -151,3 +151,21 @@ def test_more_folds_than_blocks_name_the_task(units: Make) -> None:
     some, features = city(units)
     with pytest.raises(SplitError, match=r"task population, split blocks: blocks of 1000 m hold the 256 units in 4"):
         score_features(some, features, Evaluate(block=1000), edge=100, seed=0)
+
+
+def test_an_area_too_small_for_a_buffer_is_scored_without_one_and_told(
+    units: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    some, features = city(units)
+    settings = Evaluate(probes=("ridge",), seeds=1, splits=("blocks",))
+    with caplog.at_level("WARNING", "mmgr"):
+        scores = score_features(some, features, settings, edge=700, seed=0)
+    assert {record.buffer for record in scores.records} == {0.0}
+    assert "read the scores as optimistic" in caplog.text
+
+
+def test_a_buffer_that_the_user_asked_for_is_never_dropped(units: Make) -> None:
+    some, features = city(units)
+    settings = Evaluate(probes=("ridge",), seeds=1, splits=("blocks",), buffer=5000)
+    with pytest.raises(SplitError, match="a buffer of"):
+        score_features(some, features, settings, edge=100, seed=0)

@@ -47,7 +47,7 @@ def act(config: Config, layout: Layout) -> None:
             predictions=pd.read_parquet(evaluation / "held_out.parquet"),
             units={task.name: task.unit for task in config.tasks},
             audit=_audit(config, scores),
-            monitor=pd.read_csv(layout.monitor) if layout.monitor.stat().st_size else None,
+            monitor=pd.read_csv(layout.monitor) if layout.monitor.is_file() else None,
             maps=_maps(config, layout),
             explorer=_explorer(config, layout, store),
             neighbours=_examples(config, layout, store),

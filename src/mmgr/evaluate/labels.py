@@ -131,6 +131,12 @@ def _overlaps(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64]) 
     missing = np.unique(polygon[~has_value])
     if len(missing):
         log.info("%s: %d polygons under regions have no value and are left out", task.name, len(missing))
+    found = np.unique(values[polygon[has_value]])
+    if len(found) == 1 and len(np.unique(polygon[has_value])) > 1:
+        raise LabelError(
+            f"task {task.name}: {task.path}: column `{task.column}` has one value ({found[0]:g}) in all polygons under "
+            "regions: nothing to learn; name another column."
+        )
     return _Overlaps(polygons, chosen[region[has_value]], polygon[has_value], area[has_value])
 
 

@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import RidgeCV
 from sklearn.neural_network import MLPRegressor
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 ProbeName = Literal["ridge", "mlp"]
@@ -28,12 +28,12 @@ def make_probe(name: ProbeName, *, seed: int) -> Any:
     return ridge_probe() if name == "ridge" else mlp_probe(seed)
 
 
-def ridge_probe() -> Pipeline:
+def ridge_probe() -> WithinRange:
     """Return ridge regression whose penalty is chosen by leave-one-out on the training units."""
-    return make_pipeline(_filled(), StandardScaler(), RidgeCV(alphas=np.logspace(-2, 6, 17)))
+    return WithinRange(make_pipeline(_filled(), StandardScaler(), RidgeCV(alphas=np.logspace(-2, 6, 17))))
 
 
-def mlp_probe(seed: int) -> TransformedTargetRegressor:
+def mlp_probe(seed: int) -> WithinRange:
     """Return the two-layer probe of Bai et al. (2023): 1024 ReLU units, one output.
 
     It stops early on a fifth of the training units. Inputs are turned to their principal components
@@ -49,11 +49,33 @@ def mlp_probe(seed: int) -> TransformedTargetRegressor:
         random_state=seed,
     )
     steps = make_pipeline(_filled(), StandardScaler(), PrincipalComponents(), network)
-    return TransformedTargetRegressor(steps, transformer=StandardScaler())
+    return WithinRange(TransformedTargetRegressor(steps, transformer=StandardScaler()))
 
 
 def _filled() -> SimpleImputer:
     return SimpleImputer(strategy="mean", keep_empty_features=True)
+
+
+class WithinRange(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+    """A regressor whose predictions stay between the lowest and highest label that it was fitted on.
+
+    A linear probe has no bounds: one odd place can get a density that no place on Earth has, and
+    decide the R2 of a whole city.
+    """
+
+    def __init__(self, regressor: Any) -> None:
+        self.regressor = regressor
+
+    def fit(self, X: NDArray[np.floating], y: ArrayLike) -> WithinRange:
+        """Fit a copy of the regressor, and keep the labels' range."""
+        self.regressor_ = clone(self.regressor).fit(X, y)
+        self.range_ = float(np.min(y)), float(np.max(y))
+        return self
+
+    def predict(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Predict, within the range of the training labels."""
+        # float64 first: rounded to float32, a label can lie outside its own range
+        return np.clip(np.asarray(self.regressor_.predict(X), np.float64), *self.range_)
 
 
 class PrincipalComponents(TransformerMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types

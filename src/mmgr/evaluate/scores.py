@@ -105,29 +105,43 @@ def _kinds(units: Units, settings: Evaluate) -> tuple[str, ...]:
 
 def _plan(kind: str, units: Units, settings: Evaluate, *, edge: float, seed: int) -> _Plan:
     buffer = edge if settings.buffer is None else settings.buffer
+    try:
+        try:
+            plan = _folds(kind, units, settings, edge=edge, buffer=buffer, seed=seed)
+        except SplitError:
+            if settings.buffer is not None or kind != "blocks":
+                raise
+            plan = _folds(kind, units, settings, edge=edge, buffer=0.0, seed=seed)
+            log.warning(
+                "%s: a buffer of %g m leaves too little to train on in so small an area; none is kept, so read "
+                "the scores as optimistic at the borders of blocks",
+                units.task.name,
+                buffer,
+            )
+    except SplitError as error:
+        raise SplitError(f"task {units.task.name}, split {kind}: {error}") from error
+    return plan
+
+
+def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: float, seed: int) -> _Plan:
     block = None
     splitters: list[Splitter]
     # units are as wide as a region: what lies between their borders is less than between their centres
     apart = (buffer + edge) * (1 - 1e-6) if buffer else 0.0
     seeds = range(seed, seed + settings.seeds)
-    try:
-        if kind == "blocks":
-            block = settings.block or choose_block(units.centres, edge=edge, folds=settings.folds)
-            splitters = [
-                SpatialBlocks(
-                    units.centres, block=block, folds=settings.folds, buffer=apart, seed=s, linked=units.linked
-                )
-                for s in seeds
-            ]
-        elif kind == "groups":
-            one = LeaveOneGroupOut(units.group, units.centres, buffer=apart, linked=units.linked)
-            splitters = [one] * settings.seeds
-        else:
-            buffer = 0.0
-            splitters = [RandomFolds(len(units), folds=settings.folds, seed=s) for s in seeds]
-        plan = _Plan(kind, tuple(list(s.split()) for s in splitters), block, buffer, splitters[0].optimistic)
-    except SplitError as error:
-        raise SplitError(f"task {units.task.name}, split {kind}: {error}") from error
+    if kind == "blocks":
+        block = settings.block or choose_block(units.centres, edge=edge, folds=settings.folds)
+        splitters = [
+            SpatialBlocks(units.centres, block=block, folds=settings.folds, buffer=apart, seed=s, linked=units.linked)
+            for s in seeds
+        ]
+    elif kind == "groups":
+        one = LeaveOneGroupOut(units.group, units.centres, buffer=apart, linked=units.linked)
+        splitters = [one] * settings.seeds
+    else:
+        buffer = 0.0
+        splitters = [RandomFolds(len(units), folds=settings.folds, seed=s) for s in seeds]
+    plan = _Plan(kind, tuple(list(s.split()) for s in splitters), block, buffer, splitters[0].optimistic)
     _log_plan(units, plan, splitters[0])
     return plan
 

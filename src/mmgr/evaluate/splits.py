@@ -6,6 +6,7 @@ A score is worth what its split is worth: units near a test unit are not trained
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -219,7 +220,8 @@ def choose_block(centres: ArrayLike, *, edge: float, folds: int) -> float:
 
     Candidates are 1, 2, 3, 4, 6, 8, 12, 16, ... times the regions' edge, up to half the extent. The
     largest is taken that leaves at least four occupied blocks a fold, none with more units than a
-    fold should have; if there is none, the largest that leaves two blocks a fold, or one.
+    fold should have; if there is none, the largest that leaves two blocks a fold, or one. Blocks
+    narrower than three regions, of which a buffer would leave nothing, come last.
 
     Raises
     ------
@@ -227,13 +229,14 @@ def choose_block(centres: ArrayLike, *, edge: float, folds: int) -> float:
         If no candidate leaves as many blocks as folds.
     """
     points = _points(centres, folds)
-    extent = float(np.ptp(points, axis=0).max())
+    extent = float(np.ptp(points, axis=0).max()) + edge
     steps = sorted({2**k for k in range(40)} | {3 * 2**k for k in range(40)})
     ladder = [edge * step for step in steps if step == 1 or edge * step <= extent / 2]
     sizes = {block: np.bincount(block_of(points, block)) for block in ladder}
     fair = len(points) / folds
-    for blocks_per_fold in (4, 2, 1):
-        good = [b for b, units in sizes.items() if len(units) >= blocks_per_fold * folds and units.max() <= fair]
+    for narrowest, blocks_per_fold in product((3 * edge, 0.0), (4, 2, 1)):
+        enough = [b for b, units in sizes.items() if len(units) >= blocks_per_fold * folds and units.max() <= fair]
+        good = [b for b in enough if b >= narrowest]
         if good:
             return float(max(good))
     good = [b for b, units in sizes.items() if len(units) >= folds]

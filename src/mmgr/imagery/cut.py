@@ -111,19 +111,20 @@ class _Cutter:
 
     def _view(self, row: int, numbers: list[int]) -> NDArray[np.uint8] | None:
         """Lay the files of one date together; None if too little of the patch has image."""
-        layers = _Layers(self._pixels, len(self._imagery.bands))
+        layers: _Layers | None = None
         for number in self._by_share(row, numbers):
             file = self._imagery.files[number]
             piece = self._piece(row, number)
             if piece is None:
                 continue
             limits = self._imagery.stretch.get(file.dtype)
-            if piece.weight is None and limits is None and piece.values.dtype == np.uint8 and layers.is_empty:
+            if piece.weight is None and limits is None and piece.values.dtype == np.uint8 and layers is None:
                 return piece.values
+            layers = layers or _Layers(self._pixels, len(self._imagery.bands))
             layers.add(apply_stretch(piece.values, limits), piece.weight)
             if layers.is_full:
                 break
-        return layers.view(self._min_valid)
+        return None if layers is None else layers.view(self._min_valid)
 
     def _by_share(self, row: int, numbers: list[int]) -> list[int]:
         """Sort files so that those which cover most of the patch come first: fewer seams, fewer reads."""
@@ -221,7 +222,6 @@ class _Layers:
     def __init__(self, pixels: int, bands: int) -> None:
         self._total = np.zeros((pixels, pixels, bands), np.float32)
         self._cover = np.zeros((pixels, pixels), np.float32)
-        self.is_empty = True
 
     def add(self, values: NDArray[np.float32], weight: NDArray[np.float32] | None) -> None:
         """Add a file's values, shape ``(p, p, bands)``, where there is room; weight None is all."""
@@ -229,7 +229,6 @@ class _Layers:
         share = room if weight is None else np.minimum(weight, room)
         self._total += values * share[:, :, None]
         self._cover += share
-        self.is_empty = False
 
     @property
     def is_full(self) -> bool:
