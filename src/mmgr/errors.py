@@ -37,6 +37,10 @@ class ArtefactError(MmgrError):
     """An artefact of an earlier stage that is missing, torn or of another version."""
 
 
+class OtherTrainingError(ArtefactError):
+    """A folder with the checkpoints of another training: other data, recipe or software."""
+
+
 class BusyError(MmgrError):
     """An output folder that another run is writing."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -133,6 +134,8 @@ class Run:
         if not force and self.ledger.status(name).up_to_date:
             log.info("%-10s  up to date", name)
             return
+        for path in stage.unfinished if force else ():
+            shutil.rmtree(path, ignore_errors=True)
         log.info("%-10s  %s", name, stage.title)
         with explained_writes(self.layout.folder), self.ledger.recorded(name) as record:
             write_text(self.layout.config, dump_config(self.config))
@@ -150,6 +153,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         settings={key: shown[key] for key in ("images", "regions", "pois")},
         inputs=dict(_build_inputs(config)),
         outputs=(layout.regions, layout.set_aside),
+        unfinished=(layout.unfinished_regions,),
     )
     yield Stage(
         name="categories",
@@ -167,6 +171,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         settings={"pretrain": shown["pretrain"], "seed": config.seed},
         inputs={"pretrain.weights": weights} if isinstance(weights, Path) else {},
         outputs=(layout.bundle,),
+        unfinished=(layout.pretrain,),
     )
     yield Stage(
         name="embed",

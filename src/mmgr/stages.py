@@ -36,6 +36,8 @@ class Stage:
     """Files from outside the run, by the name of their setting."""
     outputs: tuple[Path, ...]
     """Files and folders that are there when it is done."""
+    unfinished: tuple[Path, ...] = ()
+    """What a killed stage goes on from; forgotten when the stage is forced."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def feature_sets(store: RegionStore, layout: Layout) -> dict[str, NDArray[np.flo
     random = read_embeddings(layout.embeddings / "random.parquet")
     if not (layout.embeddings / "poi.parquet").is_file():
         return {"image only": image, "random encoder": random}
-    densities = poi_density_features(store.bags, len(store.info.taxonomy))
+    densities = poi_density_features(store.bags, len(store.info.taxonomy))  # NaN where unknown
     return {
         MAIN: read_embeddings(layout.embeddings / "embeddings.parquet"),
         "image only": image,

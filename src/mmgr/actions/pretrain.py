@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 from mmgr.bundle import save_bundle
 from mmgr.categories import CategoryVectors
 from mmgr.config import Config
-from mmgr.errors import ArtefactError, ConfigError
+from mmgr.console import log
+from mmgr.errors import OtherTrainingError
 from mmgr.layout import Layout
 from mmgr.learn.pretrain import pretrain
 from mmgr.learn.recipes import resolve
@@ -18,20 +20,15 @@ def act(config: Config, layout: Layout) -> None:
     """Train from the newest checkpoint of the same settings, or from the start; write the bundle."""
     store = RegionStore(layout.regions)
     recipe = resolve(config.pretrain)
-    if recipe.uses_pois and not store.bags.present.any():
-        raise ConfigError(
-            f"the recipe {recipe.name} contrasts images with POIs, but no region of {layout.regions} has a POI; "
-            "set `pretrain.recipe: simclr`, or add `pois`."
-        )
     vectors = CategoryVectors.load(layout.categories) if config.pois else None
+    train = partial(
+        pretrain, store, vectors, recipe, folder=layout.pretrain, seed=config.seed, device=config.pretrain.device
+    )
     try:
-        model = pretrain(
-            store, vectors, recipe, folder=layout.pretrain, seed=config.seed, device=config.pretrain.device
-        )
-    except ArtefactError:
-        # checkpoints of other settings: this stage runs because something changed, so they go
+        model = train()
+    except OtherTrainingError as error:
+        log.warning("training starts afresh, since something changed: %s", error)
         shutil.rmtree(layout.pretrain)
-        model = pretrain(
-            store, vectors, recipe, folder=layout.pretrain, seed=config.seed, device=config.pretrain.device
-        )
-    save_bundle(layout.bundle, model, recipe, store.info.taxonomy, {**store.info.provenance, "seed": config.seed})
+        model = train()
+    taxonomy = store.info.taxonomy
+    save_bundle(layout.bundle, model, recipe, taxonomy, {**store.info.provenance, "seed": config.seed})

@@ -152,7 +152,9 @@ def _examples(config: Config, layout: Layout, store: RegionStore) -> list[Exampl
 
 def _category_neighbours(layout: Layout) -> list[tuple[str, list[str]]]:
     vectors = CategoryVectors.load(layout.categories)
-    return [(name, [near for near, _ in alike]) for name, alike in vectors.neighbours(4)]
+    names = vectors.taxonomy.names
+    nearest, _ = vectors.neighbours(min(4, len(names) - 1))
+    return [(name, [names[number] for number in row]) for name, row in zip(names, nearest, strict=True)]
 
 
 def _coverage(store: RegionStore, coverage: dict[str, Any]) -> list[tuple[str, str]]:

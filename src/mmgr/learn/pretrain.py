@@ -74,8 +74,10 @@ def pretrain(
     ------
     ConfigError
         If the recipe needs POIs and the store has none.
+    OtherTrainingError
+        If ``folder`` holds another training.
     ArtefactError
-        If ``folder`` holds another training, or the store has too few regions.
+        If the store has too few regions.
     MmgrError
         If the loss is no longer finite; names the batch's regions.
     """

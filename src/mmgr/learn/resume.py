@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgr.console import log
-from mmgr.errors import ArtefactError
+from mmgr.errors import OtherTrainingError
 from mmgr.files import read_json, write_json
 from mmgr.learn.recipes import Recipe
 from mmgr.store import RegionStore
@@ -78,7 +78,7 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    ArtefactError
+    OtherTrainingError
         If another training is there; shows the difference.
     """
     path = folder / "run.json"
@@ -92,7 +92,7 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
         if here.get(key) != asked.get(key)
     ]
     if differences:
-        raise ArtefactError(
+        raise OtherTrainingError(
             f"{folder} holds another training; remove it, or set another `output`:\n" + "\n".join(differences)
         )
 

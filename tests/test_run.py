@@ -1,0 +1,244 @@
+"""A whole run on a made city: stages, what is skipped, what goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+
+import mmgr
+from mmgr.embeddings import read_embeddings
+from mmgr.run import STAGES
+
+if TYPE_CHECKING:
+    from conftest import City
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def statuses(config: Path) -> dict[str, bool]:
+    return {status.stage: status.up_to_date for status in mmgr.Run(config).plan()}
+
+
+class TestWholeRun:
+    def test_every_artefact_is_there_and_agrees(self, city_yaml: Path) -> None:
+        run = mmgr.Run(city_yaml)
+        assert run.all() == city_yaml.parent / "output" / "report.html"
+        output = city_yaml.parent / "output"
+        store = mmgr.RegionStore(output / "regions.lance")
+        assert len(store) == 36
+        tables = {
+            part: gpd.read_parquet(output / "embeddings" / f"{part}.parquet") for part in ("embeddings", "image", "poi")
+        }
+        for table in tables.values():
+            assert list(table.index) == list(store.regions.index)
+            assert table.crs == store.regions.crs
+        both, image, poi = (read_embeddings(folder / f"{part}.parquet") for part in tables)
+        assert np.array_equal(both, np.hstack([image, poi]))
+        assert np.isfinite(both).all()
+        assert np.ptp(both, axis=0).max() > 0
+        scores = run.evaluate().to_frame()
+        assert set(scores["features"]) == {
+            "[image, POI]", "image only", "POI only", "image + POI densities", "POI densities", "random encoder",
+        }  # fmt: skip
+        assert set(scores["probe"]) == {"ridge", "mlp"}
+        assert set(scores["split"]) == {"blocks"}
+        predictions = gpd.read_parquet(output / "evaluation" / "predictions.parquet")
+        assert (predictions["population"] >= 0).all()
+        held_out = pd.read_parquet(output / "evaluation" / "held_out.parquet")
+        assert len(held_out) == 36
+        # the labels come through untouched: people in a cell of 120 m, per km2
+        people = gpd.read_file(city_yaml.parent / "census.geojson")["population"]
+        assert np.allclose(sorted(held_out["observed"]), sorted(people / 0.0144), rtol=1e-3)
+
+    def test_the_map_is_a_grid_in_its_place(self, city_yaml: Path) -> None:
+        run = mmgr.Run(city_yaml)
+        run.all()
+        predictions = gpd.read_parquet(run.layout.evaluation / "predictions.parquet")
+        with rasterio.open(run.layout.maps / "population.tif") as raster:
+            assert raster.shape == (6, 6)
+            centres = predictions.geometry.centroid
+            values = [value[0] for value in raster.sample(zip(centres.x, centres.y, strict=True))]
+        assert np.allclose(values, predictions["population"], rtol=1e-6)
+        for name in ("population.png", "embeddings.png", "embeddings.tif", "population.parquet", "embeddings.parquet"):
+            assert (run.layout.maps / name).stat().st_size > 0
+
+    def test_the_report_needs_no_network(self, city_yaml: Path) -> None:
+        page = mmgr.Run(city_yaml).all().read_text(encoding="utf-8")
+        assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]+"', page)
+        for words in ("made city", "population", "random encoder", "seed"):
+            assert words in page
+
+    def test_without_pois_images_alone_are_learned_from(self, city_yaml: Path) -> None:
+        text = city_yaml.read_text()
+        text = re.sub(r"pois:\n.*?\n(?=categories)", "", text, flags=re.DOTALL)
+        city_yaml.write_text(text.replace("encoder:", "recipe: simclr, encoder:"))
+        run = mmgr.Run(city_yaml)
+        run.all()
+        assert set(run.evaluate().to_frame()["features"]) == {"image only", "random encoder"}
+        assert not (run.layout.embeddings / "poi.parquet").exists()
+
+    def test_without_tasks_there_are_embeddings_and_their_map(self, city_yaml: Path) -> None:
+        city_yaml.write_text(re.sub(r"tasks:\n.*\n", "", city_yaml.read_text()))
+        run = mmgr.Run(city_yaml)
+        run.all()
+        assert run.evaluate().to_frame().empty
+        assert (run.layout.maps / "embeddings.png").is_file()
+
+
+class TestUpToDate:
+    def test_nothing_runs_twice(self, city_yaml: Path) -> None:
+        run = mmgr.Run(city_yaml)
+        run.all()
+        before = {path: path.stat().st_mtime_ns for path in run.layout.folder.rglob("*") if path.is_file()}
+        assert all(statuses(city_yaml).values())
+        mmgr.Run(city_yaml).all()
+        after = {path: path.stat().st_mtime_ns for path in run.layout.folder.rglob("*") if path.is_file()}
+        before.pop(run.layout.folder / ".lock")
+        after.pop(run.layout.folder / ".lock")
+        assert after == before
+
+    def test_a_changed_setting_runs_its_stage_and_those_after(self, city_yaml: Path) -> None:
+        mmgr.Run(city_yaml).all()
+        city_yaml.write_text(city_yaml.read_text().replace("folds: 3", "folds: 4"))
+        plan = {status.stage: status for status in mmgr.Run(city_yaml).plan()}
+        assert [name for name in STAGES if not plan[name].up_to_date] == ["evaluate", "map", "report"]
+        assert plan["evaluate"].reason == "evaluate.folds (3 -> 4) changed"
+
+    def test_a_changed_label_file_runs_from_evaluate(self, city: City, city_yaml: Path) -> None:
+        run = mmgr.Run(city_yaml)
+        for stage in ("build", "categories", "pretrain", "embed", "evaluate"):
+            run.do(stage)
+        labels = gpd.read_file(city.labels)
+        labels.loc[0, "population"] += 1
+        labels.to_file(city.labels)
+        mmgr.stages.input_fingerprint.cache_clear()
+        plan = {status.stage: status for status in mmgr.Run(city_yaml).plan()}
+        assert plan["embed"].up_to_date
+        assert plan["evaluate"].reason == "the file of tasks.population.path changed"
+
+    def test_a_dry_run_writes_nothing(self, city_yaml: Path) -> None:
+        result = call("run", city_yaml, "--dry-run")
+        assert result.returncode == 0
+        assert result.stdout.count("would run") == len(STAGES)
+        assert not (city_yaml.parent / "output").exists()
+
+    def test_a_removed_artefact_is_made_again(self, city_yaml: Path) -> None:
+        mmgr.Run(city_yaml).all()
+        (city_yaml.parent / "output" / "report.html").unlink()
+        plan = {status.stage: status for status in mmgr.Run(city_yaml).plan()}
+        assert plan["report"].reason == "report.html is missing"
+        assert [name for name in STAGES if not plan[name].up_to_date] == ["report"]
+
+
+class TestKilled:
+    @pytest.mark.slow
+    def test_a_killed_run_ends_with_the_bits_of_one_never_killed(self, city_yaml: Path) -> None:
+        text = city_yaml.read_text().replace("epochs: 2", "epochs: 6")
+        city_yaml.write_text(text)
+        whole = city_yaml.with_name("whole.yaml")
+        whole.write_text(text.replace("output: output", "output: whole"))
+        assert call("run", whole).returncode == 0
+        killed_in = set()
+        for wait in ("regions.unfinished", "pretrain/checkpoints", "evaluation"):
+            killed_in.add(kill_when(city_yaml, wait))
+        assert call("run", city_yaml).returncode == 0
+        assert "pretrain/checkpoints" in killed_in, "the kill came too late to show anything"
+        folder = city_yaml.parent
+        for part in ("embeddings", "image", "poi", "random"):
+            path = f"embeddings/{part}.parquet"
+            assert np.array_equal(read_embeddings(folder / "output" / path), read_embeddings(folder / "whole" / path))
+        scores = [
+            json.loads((folder / name / "evaluation" / "scores.json").read_text()) for name in ("output", "whole")
+        ]
+        assert scores[0] == scores[1]
+
+
+def kill_when(config: Path, sign: str) -> str | None:
+    """Start a run, and kill it as soon as ``sign`` appears in its output; says whether that was in time."""
+    command = [sys.executable, "-c", "from mmgr.cli import main; main()", "run", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        target = config.parent / "output" / sign
+        while process.poll() is None and not (target.exists() and (target.is_file() or any(target.iterdir()))):
+            time.sleep(0.005)
+        if process.poll() is not None:
+            return None
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    return sign
+
+
+def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from mmgr.cli import main; main()", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+class TestFromPython:
+    def test_the_example_of_the_readme(self, city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+        blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+        example = blocks[0]
+        assert len([line for line in example.splitlines() if line.strip()]) <= 10
+        # the example's names, and an encoder small enough for a test
+        (city.folder / "images").mkdir()
+        city.images.rename(city.folder / "images" / "mosaic.tif")
+        monkeypatch.chdir(city.folder)
+        text = example.replace('run = mmgr.Run("city.yaml")', 'shrink()\nrun = mmgr.Run("city.yaml")')
+
+        def shrink() -> None:
+            path = city.folder / "city.yaml"
+            changed = path.read_text().replace("encoder: resnet18", "encoder: test_resnet\n  epochs: 1\n  crop: 32")
+            path.write_text(changed)
+
+        names: dict[str, object] = {"shrink": shrink}
+        exec(compile(text, "README.md", "exec"), names)
+        assert isinstance(names["embeddings"], gpd.GeoDataFrame)
+        assert (city.folder / "output" / "report.html").is_file()
+
+
+class TestInit:
+    def test_a_configuration_that_init_wrote_runs(self, city: City) -> None:
+        path = city.folder / "mine.yaml"
+        words = ["init", "--images", city.images, "--pois", city.pois, "--labels", city.labels, "--config", path]
+        result = call(*words)
+        assert result.returncode == 0, result.stderr
+        text = path.read_text()
+        for found in (
+            "pixels of 2.00 m",
+            "EPSG:32632",
+            "first_level: category",
+            "second_level: subcategory",
+            "column: population",
+        ):
+            assert found in text, text
+        path.write_text(text.replace("encoder: resnet18", "encoder: test_resnet\n  epochs: 1\n  crop: 32"))
+        result = call("run", path)
+        assert result.returncode == 0, result.stderr
+        assert "[image, POI]" in result.stdout
+
+    def test_info_describes_every_artefact(self, city_yaml: Path) -> None:
+        run = mmgr.Run(city_yaml)
+        run.all()
+        layout = run.layout
+        said = {
+            layout.regions: "36 of 120.0 m",
+            layout.bundle: "mmgr: test_resnet",
+            layout.categories: "in 4 first levels",
+            layout.embeddings / "embeddings.parquet": "GeoParquet",
+            layout.evaluation / "predictions.parquet": "population",
+            layout.folder: "pretrain",
+        }
+        for path, words in said.items():
+            facts = mmgr.describe(path)
+            assert any(words in f"{name} {value}" for name, value in facts), facts
