@@ -39,9 +39,8 @@ class TestWholeRun:
         output = city_yaml.parent / "output"
         store = mmgr.RegionStore(output / "regions.lance")
         assert len(store) == 36
-        tables = {
-            part: gpd.read_parquet(output / "embeddings" / f"{part}.parquet") for part in ("embeddings", "image", "poi")
-        }
+        folder = output / "embeddings"
+        tables = {part: gpd.read_parquet(folder / f"{part}.parquet") for part in ("embeddings", "image", "poi")}
         for table in tables.values():
             assert list(table.index) == list(store.regions.index)
             assert table.crs == store.regions.crs
