@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,50 @@ class TestConfiguration:
 
     def test_an_init_that_would_overwrite(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
         assert_refused(mmgr("init", "--images", city.images, "--config", city_yaml), "is there already")
+
+
+class TestInit:
+    """What init says before it writes anything."""
+
+    def refuse(self, mmgr: Mmgr, city: City, *words: str | Path, expected: Sequence[str]) -> None:
+        config = city.folder / "mine.yaml"
+        assert_refused(mmgr("init", "--config", config, *words), *expected)
+        assert not config.exists()
+
+    def test_missing_images(self, mmgr: Mmgr, city: City) -> None:
+        self.refuse(mmgr, city, "--images", city.folder / "mosaik.tif", expected=["mosaik.tif", "mosaic.tif"])
+
+    def test_pois_without_a_category(self, mmgr: Mmgr, city: City) -> None:
+        pois = city.folder / "pois.csv"
+        pois.write_text("lon,lat,height\n9.0,36.1,1.5\n9.0,36.1,2.5\n")
+        words = ("--images", city.images, "--pois", pois)
+        self.refuse(mmgr, city, *words, expected=["pois.csv", "no column that looks like a category", "height"])
+
+    def test_pois_without_coordinates(self, mmgr: Mmgr, city: City) -> None:
+        pois = city.folder / "pois.csv"
+        pois.write_text("kind,where\nbar,here\ncafe,there\n")
+        expected = ["pois.csv", "no columns that look like coordinates", "where"]
+        self.refuse(mmgr, city, "--images", city.images, "--pois", pois, expected=expected)
+
+    def test_pois_elsewhere(self, mmgr: Mmgr, city: City) -> None:
+        points = gpd.read_file(city.pois)
+        points.geometry = points.geometry.translate(5, 5)
+        points.to_file(city.pois)
+        words = ("--images", city.images, "--pois", city.pois)
+        self.refuse(mmgr, city, *words, expected=["no POIs lie near", "longitude 14.0"])
+
+    def test_swapped_coordinates(self, mmgr: Mmgr, city: City) -> None:
+        points = gpd.read_file(city.pois)
+        table = pd.DataFrame({"category": points["category"], "lon": points.geometry.y, "lat": points.geometry.x})
+        table.to_csv(city.folder / "pois.csv", index=False)
+        words = ("--images", city.images, "--pois", city.folder / "pois.csv")
+        self.refuse(mmgr, city, *words, expected=["swapped", "x: lat"])
+
+    def test_labels_without_numbers(self, mmgr: Mmgr, city: City) -> None:
+        labels = gpd.read_file(city.labels)
+        labels[["geometry"]].assign(name="a").to_file(city.labels)
+        words = ("--images", city.images, "--labels", city.labels)
+        self.refuse(mmgr, city, *words, expected=["census.geojson", "no numeric column", "name"])
 
 
 class TestImages:

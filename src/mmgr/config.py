@@ -327,10 +327,23 @@ def load_config(path: str | Path) -> Config:
     """
     path = existing_file(Path(path), what="configuration")
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse_config(path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def parse_config(text: str, path: Path) -> Config:
+    """Check a configuration's text; paths in it are relative to the folder of ``path``.
+
+    Raises
+    ------
+    ConfigError
+        Names every fault with its line, the value, and the nearest known key.
+    """
+    try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         raw = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no configuration; `mmgr init` writes one.")

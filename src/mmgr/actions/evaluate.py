@@ -32,7 +32,9 @@ def act(config: Config, layout: Layout) -> None:
         log.info("%s: %d labelled %s", task.name, len(units.values), units.kind)
         scores = score_features(units, features, config.evaluate, edge=store.info.edge, seed=config.seed, main=main)
         all_scores.append(scores)
-        predictions[task.name] = predict_everywhere(units, features[main], seed=config.seed).astype(np.float32)
+        values = predict_everywhere(units, features[main], seed=config.seed)
+        elsewhere = task.groups is not None and ~regions["group"].isin(task.groups).to_numpy()
+        predictions[task.name] = np.where(elsewhere, np.nan, values).astype(np.float32)
         coverage[task.name] = units.facts()
     scores = Scores.joined(all_scores)
     provenance = {"software": version("mmgr"), "name": config.name, "seed": config.seed, "features": main}

@@ -150,9 +150,6 @@ def _cell(score: Score, name: str, *, bold: bool) -> str:
     value, spread = getattr(score, name), getattr(score, f"{name}_std")
     if math.isnan(value):
         return "-"
-    text = _number(value) if math.isnan(spread) else f"{_number(value)} ± {_number(spread)}"
+    decimals = 3 if abs(value) < 100 else 0
+    text = f"{value:,.{decimals}f}" if math.isnan(spread) else f"{value:,.{decimals}f} ± {spread:,.{decimals}f}"
     return f"**{text}**" if bold else text
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"

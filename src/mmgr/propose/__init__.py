@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmgr.config import Config, load_config
+from mmgr.config import Config, load_config, parse_config
 from mmgr.errors import ConfigError
 from mmgr.files import write_text
-from mmgr.propose.images import images_section, look_at_images
+from mmgr.pois import check_overlap, read_pois
+from mmgr.propose.images import ImageryFacts, images_section, look_at_images
 from mmgr.propose.labels import label_entries
 from mmgr.propose.pois import pois_section
 
@@ -48,7 +49,7 @@ def init(
     ConfigError
         If ``path`` is there already.
     InputError
-        If a file is missing, empty, or of a form that cannot be used.
+        If a file is missing, empty, or of a form that cannot be used, or the POIs lie elsewhere.
     """
     path = Path(path)
     if path.exists() and not force:
@@ -76,8 +77,19 @@ def init(
     else:
         lines += ["", "# Without labels there are embeddings and their map, but no scores. For labels:", "# tasks:"]
         lines += ["#   - {name: population, kind: polygon_total, path: census.gpkg, column: population}"]
-    write_text(path, "\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    if pois is not None:
+        _check_pois(text, path, facts)
+    write_text(path, text)
     return load_config(path)
+
+
+def _check_pois(text: str, path: Path, facts: ImageryFacts) -> None:
+    """Read the POIs as the run will, and see that they lie on the images, before anything is written."""
+    config = parse_config(text, path)
+    if config.pois is not None:
+        tables = read_pois(config.pois, crs=facts.crs)
+        check_overlap(tables, facts.imagery.footprints(facts.crs))
 
 
 def _pretrain_section(*, with_pois: bool) -> list[str]:

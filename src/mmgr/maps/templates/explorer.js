@@ -292,12 +292,16 @@
   window.addEventListener("resize", redraw);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
-  // places far apart are dots when seen together: begin in the first of them
+  // places far apart are dots when seen together: begin in the one with most regions
+  const largest = () => {
+    const sizes = data.groups.map((_, i) => data.group.filter((group) => group === i).length);
+    return sizes.indexOf(Math.max(...sizes));
+  };
   const apart = several && sparse && (() => {
     const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
     return data.groups.reduce((sum, _, i) => sum + area(boundsOf(i)), 0) < 0.3 * area(boundsOf(-1));
   })();
-  groupChoice.value = apart ? "0" : "-1";
+  groupChoice.value = apart ? String(largest()) : "-1";
   pick("explorer").classList.add("ready");
   showLegend();
   describe();

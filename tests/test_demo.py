@@ -1,0 +1,47 @@
+"""The first command of the README, on the real sample that ships with the package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from mmgr.run import STAGES
+
+
+def test_the_sample_is_small_and_says_whom_to_credit() -> None:
+    sample = Path(str(files("mmgr") / "sample"))
+    assert sum(path.stat().st_size for path in sample.rglob("*") if path.is_file()) < 15e6
+    credit = (sample / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    for words in ("CC BY 4.0", "ODbL", "OpenStreetMap contributors", "public domain"):
+        assert words in credit
+    for path in sample.iterdir():
+        assert path.name in credit or path.name in {"ATTRIBUTION.md", "city.yaml"}, path.name
+
+
+@pytest.mark.slow
+def test_the_demo_does_the_whole_job_in_time_and_memory(tmp_path: Path) -> None:
+    code = "from mmgr.cli import main; main()"
+    start = time.perf_counter()
+    result = subprocess.run(
+        [sys.executable, "-c", code, "demo", "--output", str(tmp_path / "demo")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - start
+    assert result.returncode == 0, result.stderr
+    assert seconds < 300
+    records = [json.loads((tmp_path / "demo" / "stages" / f"{name}.json").read_text()) for name in STAGES]
+    assert max(record["peak_rss_mb"] for record in records) < 4000
+    for words in ("population", "jobs", "[image, POI]", "random encoder", "report.html", "embeddings.parquet"):
+        assert words in result.stdout
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    # what the sample cannot show is said
+    assert "There is no GDP in the sample" in page
+    assert "not a mosaic" in page
