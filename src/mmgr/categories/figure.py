@@ -37,9 +37,9 @@ def category_figure(vectors: CategoryVectors, path: Path) -> None:
     The plane is spanned by the two principal components of the vectors at unit length. Dots grow
     with how often a category is met. The file's suffix chooses the format.
     """
-    figure = Figure(figsize=(15, 9.5), dpi=130)
+    figure = Figure(figsize=(12, 9), dpi=150)
     canvas = FigureCanvasAgg(figure)
-    plane, words = figure.subplots(1, 2, width_ratios=(2.6, 1))
+    plane, words = figure.subplots(1, 2, width_ratios=(2.2, 1))
     frequency = vectors.cooccurrence.sum(axis=1)
     places, explained = _principal_plane(vectors.vectors)
     colours, legend = _colours(vectors)
@@ -109,7 +109,7 @@ def _place_labels(
     radii = np.sqrt(size) / 2 * scale
     taken = [Bbox.from_extents(*(pixel - 0.7 * r), *(pixel + 0.7 * r)) for pixel, r in zip(pixels, radii, strict=True)]
     for row, name in labels:
-        text = axes.text(0, 0, name, fontsize=7.5, transform=None, color="0.15")
+        text = axes.text(0, 0, name, fontsize=8.5, transform=None, color="0.15")
         extent = text.get_window_extent(renderer)
         spot = _free_spot(
             pixels[row], radii[row], extent.width, extent.height, frame, np.array([b.extents for b in taken])
