@@ -41,7 +41,8 @@ def test_the_demo_does_the_whole_job_in_time_and_memory(tmp_path: Path) -> None:
     assert max(record["peak_rss_mb"] for record in records) < 4000
     for words in ("population", "jobs", "[image, POI]", "random encoder", "report.html", "embeddings.parquet"):
         assert words in result.stdout
-    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     # what the sample cannot show is said
+    assert "There is no GDP in the sample" in result.stdout
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "There is no GDP in the sample" in page
     assert "not a mosaic" in page

@@ -179,6 +179,9 @@ def _do(config: Path, verb: str, *, dry_run: bool, force: bool) -> None:
         run.do(verb, force=force)
     if verb in {"run", "evaluate"}:
         _print_scores(run)
+    if verb == "run":
+        for note in run.config.notes:
+            typer.echo(f"note: {note}")
     if verb in {"run", "report"}:
         _print_paths(run)
     if verb in {"run", "build"} and run.set_aside:

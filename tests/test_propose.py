@@ -1,0 +1,128 @@
+"""What init sees in files, and what it proposes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+
+import mmgr
+from mmgr.errors import ConfigError, LabelError
+from mmgr.propose.images import look_at_images
+from mmgr.propose.labels import label_entries
+from mmgr.propose.pois import pois_section
+
+if TYPE_CHECKING:
+    from conftest import City
+
+
+def section(lines: list[str]) -> str:
+    return "\n".join(lines)
+
+
+class TestImages:
+    def test_a_mosaic_becomes_a_grid_of_some_two_hundred_cells_or_more(self, city: City) -> None:
+        facts = look_at_images(city.images)
+        assert not facts.scattered
+        assert facts.pixel == pytest.approx(2.0, rel=1e-3)
+        assert facts.cell == 50
+        assert facts.area_km2 == pytest.approx(0.72**2, rel=1e-3)
+
+    def test_small_images_apart_become_footprints_with_their_folder_as_group(self, tmp_path: Path) -> None:
+        for number in range(6):
+            folder = tmp_path / "images" / ("east" if number % 2 else "west")
+            folder.mkdir(parents=True, exist_ok=True)
+            transform = Affine(1, 0, 500_000 + 1000 * number, 0, -1, 4_000_000)
+            profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "width": 64, "height": 64}
+            for year in (2019, 2021):
+                with rasterio.open(
+                    folder / f"place_{year}_{number}.tif", "w", **profile, crs=32632, transform=transform
+                ) as target:
+                    target.write(np.full((3, 64, 64), 90, np.uint8))
+        config = mmgr.init(images=tmp_path / "images", path=tmp_path / "city.yaml")
+        assert config.regions.kind == "footprints"
+        assert config.regions.group == "folder"
+        assert config.regions.pixels == 64
+        assert config.pretrain.recipe == "simclr"
+        assert "2019, 2021" in (tmp_path / "city.yaml").read_text()
+
+    def test_real_places_are_scattered(self, shared_data: Path) -> None:
+        facts = look_at_images(shared_data / "california" / "images" / "chico")
+        assert facts.scattered
+        assert facts.pixel == pytest.approx(0.6, rel=0.01)
+        assert facts.dates == ("2018", "2020")
+
+
+class TestPois:
+    def test_two_levels_are_found_whatever_the_columns_are_called(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        kind = rng.choice(["food", "shop"], 80)
+        detail = [f"{name}{number}" for name, number in zip(kind, rng.integers(0, 3, 80), strict=True)]
+        table = pd.DataFrame(
+            {"Lon": rng.uniform(9, 10, 80), "LAT": rng.uniform(36, 37, 80), "art": kind, "genau": detail}
+        )
+        table["note"] = [f"unique {number}" for number in range(80)]
+        table.to_csv(tmp_path / "pois.csv", index=False, sep=";")
+        text = section(pois_section(tmp_path / "pois.csv", "pois.csv"))
+        for words in ("first_level: art", "second_level: genau", "x: Lon", "y: LAT", "food ("):
+            assert words in text, text
+
+    def test_polygons_with_counts_are_counts(self, tmp_path: Path) -> None:
+        squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
+        columns = {"tract": list("abcd"), **{f"n_{name}": range(4) for name in ("bar", "shop", "bank")}}
+        gpd.GeoDataFrame(columns, geometry=squares, crs=32632).to_file(tmp_path / "tracts.gpkg")
+        text = section(pois_section(tmp_path / "tracts.gpkg", "tracts.gpkg"))
+        for words in ("kind: counts", "columns: n_*", "id: tract"):
+            assert words in text, text
+
+    def test_real_points(self, shared_data: Path) -> None:
+        text = section(pois_section(shared_data / "singapore" / "pois.geojson", "pois.geojson"))
+        assert "first_level: first_level" in text
+        assert "second_level: second_level" in text
+
+
+class TestLabels:
+    def test_totals_and_rates_are_told_apart_and_counts_of_pois_left_out(self, shared_data: Path) -> None:
+        text = section(label_entries(shared_data / "california" / "tracts.geojson", "tracts.geojson"))
+        assert "column: population_acs" in text
+        assert "column: jobs_lodes_2018" in text
+        assert "poi_" not in text
+
+    def test_a_rate_is_a_rate(self, tmp_path: Path) -> None:
+        squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
+        table = gpd.GeoDataFrame({"median_income": [1.0, 2, 3, 4]}, geometry=squares, crs=32632)
+        table.to_file(tmp_path / "labels.gpkg")
+        assert "kind: polygon_rate" in section(label_entries(tmp_path / "labels.gpkg", "labels.gpkg"))
+
+    def test_a_raster_of_people_is_a_sum(self, shared_data: Path) -> None:
+        text = section(label_entries(shared_data / "singapore" / "population_2024.tif", "population_2024.tif"))
+        assert "kind: raster_sum" in text
+
+    def test_what_is_no_raster_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "population.tif").write_text("words")
+        with pytest.raises(LabelError, match="cannot be read as a raster"):
+            label_entries(tmp_path / "population.tif", "population.tif")
+
+
+def test_a_configuration_is_never_overwritten_unasked(city: City) -> None:
+    path = city.folder / "city.yaml"
+    mmgr.init(images=city.images, path=path)
+    with pytest.raises(ConfigError, match="is there already"):
+        mmgr.init(images=city.images, path=path)
+    mmgr.init(images=city.images, pois=city.pois, labels=city.labels, path=path, force=True)
+    assert mmgr.load_config(path).pois is not None
+
+
+def test_a_name_that_yaml_would_misread_is_quoted(city: City) -> None:
+    strange = city.folder / "#1: yes.geojson"
+    city.pois.rename(strange)
+    config = mmgr.init(images=city.images, pois=strange, path=city.folder / "city.yaml")
+    assert config.pois is not None
+    assert config.pois.sources[0].path == strange
