@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mmgr.errors import ArtefactError, ConfigError
-from mmgr.files import read_json, write_aside, write_json
+from mmgr.files import check_schema, read_json, write_aside, write_json
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import Recipe
 from mmgr.taxonomy import Taxonomy
@@ -108,11 +108,7 @@ def load_bundle(folder: str | Path) -> Bundle:
 def _check(folder: Path, manifest: Any) -> None:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise ArtefactError(f"{folder / 'manifest.json'} is not the manifest of a bundle.")
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise ArtefactError(
-            f"{folder} has schema version {manifest.get('schema_version')}, this MMGR reads {SCHEMA_VERSION}; "
-            "run `mmgr pretrain` again."
-        )
+    check_schema(manifest.get("schema_version"), SCHEMA_VERSION, path=folder, stage="pretrain")
     for name in _FILES:
         path = folder / name
         if not path.is_file():

@@ -80,52 +80,26 @@ def init_command(
     typer.echo(f"Wrote {config}. Look it through, then: mmgr run {config}")
 
 
-@app.command("run")
-def run_command(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
-    """Do all stages that are not up to date."""
-    _do(config, "run", dry_run=dry_run, force=force)
+def _add_stage(name: str, what: str) -> None:
+    """Add the command of one stage, or of all."""
+
+    def command(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+        _do(config, name, dry_run=dry_run, force=force)
+
+    app.command(name, help=what)(command)
 
 
-@app.command()
-def build(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
-    """Cut patches and join them with POIs in a region store."""
-    _do(config, "build", dry_run=dry_run, force=force)
-
-
-@app.command()
-def categories(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
-    """Learn the vectors of POI categories."""
-    _do(config, "categories", dry_run=dry_run, force=force)
-
-
-@app.command()
-def pretrain(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
-    """Train the encoders without labels; goes on from the last checkpoint after a kill."""
-    _do(config, "pretrain", dry_run=dry_run, force=force)
-
-
-@app.command()
-def embed(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
-    """Compute one vector per region."""
-    _do(config, "embed", dry_run=dry_run, force=force)
-
-
-@app.command()
-def evaluate(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
-    """Score the vectors beside baselines, on the same spatial folds."""
-    _do(config, "evaluate", dry_run=dry_run, force=force)
-
-
-@app.command("map")
-def map_command(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
-    """Draw the predictions and the embeddings."""
-    _do(config, "map", dry_run=dry_run, force=force)
-
-
-@app.command()
-def report(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
-    """Write one self-contained HTML page."""
-    _do(config, "report", dry_run=dry_run, force=force)
+for _name, _what in {
+    "run": "Do all stages that are not up to date.",
+    "build": "Cut patches and join them with POIs in a region store.",
+    "categories": "Learn the vectors of POI categories.",
+    "pretrain": "Train the encoders without labels; goes on from the last checkpoint after a kill.",
+    "embed": "Compute one vector per region.",
+    "evaluate": "Score the vectors beside baselines, on the same spatial folds.",
+    "map": "Draw the predictions and the embeddings.",
+    "report": "Write one self-contained HTML page.",
+}.items():
+    _add_stage(_name, _what)
 
 
 @app.command()

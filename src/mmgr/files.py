@@ -110,6 +110,18 @@ def read_json(path: Path) -> Any:
         raise ArtefactError(f"{path} is not valid JSON ({error}); remove it and run its stage again.") from None
 
 
+def check_schema(found: object, known: int, *, path: Path, stage: str) -> None:
+    """Refuse an artefact of another version.
+
+    Raises
+    ------
+    ArtefactError
+        Names both versions, and the stage to run again.
+    """
+    if found != known:
+        raise ArtefactError(f"{path} has schema version {found}, this MMGR reads {known}; run `mmgr {stage}` again.")
+
+
 def existing_file(path: Path, *, what: str) -> Path:
     """Return ``path`` if it is a file with content.
 

@@ -22,7 +22,7 @@ import shapely
 from numpy.typing import NDArray
 
 from mmgr.errors import ArtefactError
-from mmgr.files import explained_writes
+from mmgr.files import check_schema, explained_writes
 from mmgr.taxonomy import Taxonomy
 
 SCHEMA_VERSION = 1
@@ -197,11 +197,7 @@ class RegionStore:
             self.info = StoreInfo.from_json(self._dataset.schema.metadata[b"mmgr"].decode())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"{self.path} is not a region store of MMGR ({error}).") from error
-        if self.info.schema_version != SCHEMA_VERSION:
-            raise ArtefactError(
-                f"{self.path} has schema version {self.info.schema_version}, this MMGR reads {SCHEMA_VERSION}; "
-                "run `mmgr build` again."
-            )
+        check_schema(self.info.schema_version, SCHEMA_VERSION, path=self.path, stage="build")
 
     def __len__(self) -> int:
         return int(self._dataset.count_rows())

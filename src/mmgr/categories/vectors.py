@@ -17,7 +17,7 @@ from mmgr.categories.walks import edge_weights, random_walks
 from mmgr.config import Categories
 from mmgr.console import log
 from mmgr.errors import ArtefactError, PoiError
-from mmgr.files import explained_writes, read_json, write_aside, write_json
+from mmgr.files import check_schema, explained_writes, read_json, write_aside, write_json
 from mmgr.pois import PoiTables
 from mmgr.taxonomy import Taxonomy
 
@@ -78,11 +78,7 @@ class CategoryVectors:
         """
         stored = read_json(folder / "taxonomy.json")
         try:
-            if stored["schema_version"] != SCHEMA_VERSION:
-                raise ArtefactError(
-                    f"{folder} has schema version {stored['schema_version']}, this MMGR reads {SCHEMA_VERSION}; "
-                    "run `mmgr categories` again."
-                )
+            check_schema(stored["schema_version"], SCHEMA_VERSION, path=folder, stage="categories")
             tensors = load_file(folder / "vectors.safetensors")
             return cls(Taxonomy.from_json(stored), tensors["vectors"], tensors["cooccurrence"])
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, PoiError) as error:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from mmgr.errors import ArtefactError, PoiError
-from mmgr.files import explained_writes, read_json, write_aside, write_json
+from mmgr.files import check_schema, explained_writes, read_json, write_aside, write_json
 from mmgr.taxonomy import Taxonomy
 
 SCHEMA_VERSION = 1
@@ -87,11 +87,7 @@ class PoiTables:
         """
         stored = read_json(folder / "taxonomy.json")
         try:
-            if stored["schema_version"] != SCHEMA_VERSION:
-                raise ArtefactError(
-                    f"{folder} has schema version {stored['schema_version']}, this MMGR reads {SCHEMA_VERSION}; "
-                    "run `mmgr build` again."
-                )
+            check_schema(stored["schema_version"], SCHEMA_VERSION, path=folder, stage="build")
             counts, matrix = _read_units(folder / "poi_units.parquet", len(stored["second_level"]))
             return cls(
                 taxonomy=Taxonomy.from_json(stored),
