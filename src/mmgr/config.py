@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -369,7 +370,7 @@ def _absolute_paths(section: BaseModel, folder: Path) -> dict[str, Any]:
 
 def _absolute(value: Any, folder: Path) -> Any:
     if isinstance(value, Path):
-        return folder / value.expanduser()
+        return Path(os.path.normpath(folder / value.expanduser()))
     if isinstance(value, BaseModel):
         return value.model_copy(update=_absolute_paths(value, folder))
     if isinstance(value, tuple):
