@@ -74,6 +74,18 @@ class TestPois:
         for words in ("first_level: art", "second_level: genau", "x: Lon", "y: LAT", "food ("):
             assert words in text, text
 
+    def test_a_coarser_column_is_the_first_level_and_a_brand_is_no_level(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        fclass = rng.choice(["bar", "cafe", "school", "bank"], 80)
+        group = [{"bar": "food", "cafe": "food"}.get(name, "other") for name in fclass]
+        brand = [f"{name}-{number}" if number < 3 else None for name, number in zip(fclass, range(80), strict=True)]
+        table = {"fclass": fclass, "brand": brand, "group": group}
+        points = gpd.points_from_xy(rng.uniform(9, 10, 80), rng.uniform(36, 37, 80))
+        gpd.GeoDataFrame(table, geometry=points, crs=4326).to_parquet(tmp_path / "pois.parquet")
+        text = section(pois_section(tmp_path / "pois.parquet", "pois.parquet"))
+        assert "first_level: group" in text, text
+        assert "second_level: fclass" in text, text
+
     def test_polygons_with_counts_are_counts(self, tmp_path: Path) -> None:
         squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
         columns = {"tract": list("abcd"), **{f"n_{name}": range(4) for name in ("bar", "shop", "bank")}}

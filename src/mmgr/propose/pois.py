@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 
 import pandas as pd
@@ -95,26 +96,36 @@ def _counts(path: Path, shown_path: str, table: pd.DataFrame, prefix: str) -> li
 
 
 def _category_columns(table: pd.DataFrame) -> tuple[str | None, str | None]:
-    """Guess the first-level and the second-level column."""
+    """Guess the first-level and the second-level column.
+
+    Where one column refines another, they are the two levels; likely names decide between pairs.
+    """
     likely = [str(name) for name in table.columns if _looks_like_category(table[name])]
-    first = _named(likely, CATEGORY_NAMES) or (min(likely, key=lambda c: table[c].nunique()) if likely else None)
-    if first is None:
-        return None, None
-    finer = [
-        name
-        for name in likely
-        if name != first
-        and table[name].nunique() > table[first].nunique()
-        and table.groupby(name)[first].nunique().mean() < 1.2
-    ]
-    return first, _named(finer, SECOND_NAMES) or (finer[0] if finer else None)
+    pairs = [(coarse, fine) for coarse, fine in permutations(likely, 2) if _refines(table, coarse, fine)]
+    if pairs:
+        return min(pairs, key=lambda pair: (_rank(pair[0], CATEGORY_NAMES), _rank(pair[1], SECOND_NAMES)))
+    named = _named(likely, CATEGORY_NAMES)
+    return named or min(likely, key=lambda name: table[name].nunique(), default=None), None
+
+
+def _refines(table: pd.DataFrame, coarse: str, fine: str) -> bool:
+    """Say whether each value of ``fine`` has (nearly always) one value of ``coarse``, and there are more of them."""
+    if table[fine].nunique() <= table[coarse].nunique():
+        return False
+    return bool(table.groupby(fine)[coarse].nunique().mean() < 1.1)
+
+
+def _rank(name: str, wanted: Sequence[str]) -> int:
+    return wanted.index(name.lower()) if name.lower() in wanted else len(wanted)
 
 
 def _looks_like_category(column: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
         return False
     values = column.dropna().astype(str)
-    return 2 <= values.nunique() <= min(1000, max(2, 0.5 * len(values)))
+    # a brand or an opening time is mostly missing: a category hardly ever
+    filled = len(values) >= 0.8 * len(column)
+    return filled and 2 <= values.nunique() <= min(1000, max(2, 0.5 * len(values)))
 
 
 def _count_prefix(table: pd.DataFrame) -> str | None:
