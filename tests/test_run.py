@@ -97,6 +97,88 @@ class TestWholeRun:
         assert (run.layout.maps / "embeddings.png").is_file()
 
 
+class TestInputs:
+    """Other forms of the same city, from start to end."""
+
+    def change(self, path: Path, **parts: str) -> mmgr.Run:
+        lines = path.read_text().splitlines()
+        for key, text in parts.items():
+            start = next(number for number, line in enumerate(lines) if line.startswith(f"{key}:"))
+            stop = start + 1
+            while stop < len(lines) and lines[stop].startswith(" "):
+                stop += 1
+            lines[start:stop] = [f"{key}: {text}"]
+        path.write_text("\n".join(lines) + "\n")
+        return mmgr.Run(path)
+
+    def test_a_vrt_of_16_bits_cut_by_pixels(self, city: City, city_yaml: Path) -> None:
+        with rasterio.open(city.images) as source:
+            pixels, profile = source.read(), source.profile
+        with rasterio.open(city.folder / "deep.tif", "w", **{**profile, "dtype": "uint16"}) as target:
+            target.write(pixels.astype(np.uint16) * 20)
+        bands = "".join(
+            f'<VRTRasterBand dataType="UInt16" band="{band}"><NoDataValue>0</NoDataValue><SimpleSource>'
+            f'<SourceFilename relativeToVRT="1">deep.tif</SourceFilename><SourceBand>{band}</SourceBand>'
+            "</SimpleSource></VRTRasterBand>"
+            for band in (1, 2, 3)
+        )
+        (city.folder / "deep.vrt").write_text(
+            '<VRTDataset rasterXSize="360" rasterYSize="360"><SRS>EPSG:32632</SRS>'
+            f"<GeoTransform>500000, 2, 0, 4000000, 0, -2</GeoTransform>{bands}</VRTDataset>"
+        )
+        run = self.change(
+            city_yaml, images="{path: deep.vrt}", regions="{kind: grid, size: 60, unit: pixels, pixels: 32}"
+        )
+        run.all()
+        store = mmgr.RegionStore(run.layout.regions)
+        assert len(store) == 36
+        spread = np.ptp(np.concatenate(store.patches(range(36))))
+        assert spread > 200, "the stretch uses the whole range of 8 bits"
+
+    def test_polygons_and_counts_with_the_published_recipe(self, city: City, city_yaml: Path) -> None:
+        cells = gpd.read_file(city.labels).to_crs(32632)
+        rng = np.random.default_rng(0)
+        for name in ("food", "shop", "school"):
+            cells[f"n_{name}"] = rng.poisson(3, len(cells))
+        cells.to_file(city.folder / "cells.gpkg", layer="cells")
+        run = self.change(
+            city_yaml,
+            regions="{kind: polygons, path: cells.gpkg, id: block, pixels: 32}",
+            pois="{sources: [{kind: counts, path: cells.gpkg, id: block, columns: n_*}]}",
+            pretrain="{recipe: mmgr-2023, encoder: test_resnet, crop: 32, epochs: 1}",
+            evaluate="{folds: 3, seeds: 1, splits: [blocks, random]}",
+        )
+        run.all()
+        store = mmgr.RegionStore(run.layout.regions)
+        assert sorted(store.regions.index) == sorted(str(number) for number in range(36))
+        assert store.info.taxonomy.names == ("food", "school", "shop")
+        # a region that is its polygon has the polygon's counts
+        counts = store.bags.counts(3)[np.argsort(store.regions.index.astype(int))]
+        assert np.allclose(counts, cells[["n_food", "n_school", "n_shop"]], atol=1e-3)
+        scores = run.evaluate().to_frame()
+        assert set(scores.loc[scores["optimistic"], "split"]) == {"random"}
+
+    def test_scattered_images_of_two_dates_in_two_folders(self, city: City, city_yaml: Path) -> None:
+        with rasterio.open(city.images) as source:
+            for row in range(6):
+                for column in range(6):
+                    window = rasterio.windows.Window(60 * column + 5, 60 * row + 5, 50, 50)
+                    profile = {**source.profile, "width": 50, "height": 50, "tiled": False}
+                    profile["transform"] = source.window_transform(window)
+                    folder = city.folder / "places" / ("west" if column < 3 else "east")
+                    folder.mkdir(parents=True, exist_ok=True)
+                    for year in (2018, 2020)[: 1 + row % 2]:
+                        with rasterio.open(folder / f"p_{year}_{row}{column}.tif", "w", **profile) as target:
+                            target.write(source.read(window=window))
+        run = self.change(city_yaml, images="{path: places}", regions="{kind: footprints, group: folder, pixels: 32}")
+        run.all()
+        store = mmgr.RegionStore(run.layout.regions)
+        assert len(store) == 36
+        assert sorted(set(store.regions["group"])) == ["east", "west"]
+        assert sorted(store.regions["views"].unique()) == [1, 2]
+        assert set(run.evaluate().to_frame()["split"]) == {"blocks", "groups"}
+
+
 class TestUpToDate:
     def test_nothing_runs_twice(self, city_yaml: Path) -> None:
         run = mmgr.Run(city_yaml)
