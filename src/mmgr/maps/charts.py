@@ -201,7 +201,8 @@ def observed_predicted(predictions: pd.DataFrame, *, unit: str = "", title: str 
         axes.set_title(textwrap.shorten(title, 60))
         _number_axes(axes, log=log)
         text = _scatter_note(both, low, log=log)
-        axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", color=QUIET, fontsize=8.5)
+        paper = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 2}  # dots may lie below
+        axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", color=QUIET, fontsize=8.5, bbox=paper)
 
     return draw_png(4.4, 4.4, draw)
 
