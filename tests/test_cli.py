@@ -258,6 +258,27 @@ class TestLabels:
         labels.to_file(embedded)
         assert_refused(mmgr("evaluate", city_yaml), "overlap")
 
+    def test_missing_labels_are_found_before_anything_runs(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        city.labels.unlink()
+        assert_refused(mmgr("run", city_yaml), "tasks.population.path", "census.geojson does not exist")
+        assert not (city.folder / "output" / "regions.lance").exists()
+
+    def test_empty_labels(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        city.labels.write_text("")
+        assert_refused(mmgr("run", city_yaml), "census.geojson", "empty")
+
+    @pytest.mark.parametrize(
+        ("old", "new", "expected"),
+        [("column: population", "column: peple", "peple"), ("folds: 3", "folds: 40", "fewer than 40 folds")],
+    )
+    def test_what_cannot_be_scored_is_found_before_the_training(
+        self, mmgr: Mmgr, city: City, city_yaml: Path, old: str, new: str, expected: str
+    ) -> None:
+        change(city_yaml, old, new)
+        assert_refused(mmgr("run", city_yaml), expected)
+        assert (city.folder / "output" / "regions.lance").exists()
+        assert not (city.folder / "output" / "pretrain").exists()
+
     def test_fewer_regions_than_folds(self, mmgr: Mmgr, embedded: Path, city_yaml: Path) -> None:  # noqa: ARG002
         change(city_yaml, "folds: 3", "folds: 40")
         assert_refused(mmgr("evaluate", city_yaml), "36", "40")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
@@ -33,6 +34,17 @@ def show_log(*, verbose: bool = False) -> None:
     log.handlers = [RichHandler(console=console, show_path=False, show_time=False, show_level=False, markup=False)]
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.propagate = False
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let only errors through the package's log while the block runs."""
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def track(items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:

@@ -93,9 +93,16 @@ class Run:
         return self.layout.report
 
     def all(self, *, force: bool = False) -> Path:
-        """Do all stages that are not up to date; returns the report's path."""
+        """Do all stages that are not up to date; returns the report's path.
+
+        Files that are missing are found before anything runs, labels that cannot be used before
+        the training.
+        """
+        self.ledger.key(STAGES[-1])
         with exclusive(self.layout.folder):
             for stage in STAGES:
+                if stage == "pretrain" and (force or not self.ledger.status(stage).up_to_date):
+                    import_module("mmgr.actions.evaluate").check(self.config, self.layout)
                 self._do(stage, force=force)
         return self.layout.report
 

@@ -8,9 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgr.config import Config
-from mmgr.console import log
+from mmgr.console import log, quiet
 from mmgr.embeddings import read_embeddings, write_geoparquet
-from mmgr.evaluate import Scores, poi_density_features, predict_everywhere, read_units, score_features
+from mmgr.evaluate import (
+    Scores,
+    check_splits,
+    poi_density_features,
+    predict_everywhere,
+    read_units,
+    score_features,
+)
 from mmgr.files import write_aside, write_json
 from mmgr.layout import Layout
 from mmgr.store import RegionStore
@@ -46,6 +53,20 @@ def act(config: Config, layout: Layout) -> None:
         write_json(aside / "coverage.json", coverage)
         scores.held_out.to_parquet(aside / "held_out.parquet")
         write_geoparquet(aside / "predictions.parquet", predictions, provenance)
+
+
+def check(config: Config, layout: Layout) -> None:
+    """See that all labels and splits can be made, before hours are spent on training.
+
+    Raises
+    ------
+    LabelError, SplitError
+        As the stage itself would.
+    """
+    store = RegionStore(layout.regions)
+    with quiet():  # the stage tells it all again
+        for task in config.tasks:
+            check_splits(read_units(task, store.regions), config.evaluate, edge=store.info.edge, seed=config.seed)
 
 
 def feature_sets(store: RegionStore, layout: Layout) -> dict[str, NDArray[np.float32]]:

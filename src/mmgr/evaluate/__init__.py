@@ -6,7 +6,7 @@ from mmgr.evaluate.metrics import mae, r2, rmse
 from mmgr.evaluate.predict import predict_everywhere
 from mmgr.evaluate.probes import make_probe, mlp_probe, ridge_probe
 from mmgr.evaluate.records import Score, Scores
-from mmgr.evaluate.scores import score_features
+from mmgr.evaluate.scores import check_splits, score_features
 from mmgr.evaluate.splits import LeaveOneGroupOut, RandomFolds, SpatialBlocks, Splitter, choose_block
 from mmgr.evaluate.units import Units
 
@@ -18,6 +18,7 @@ __all__ = [
     "SpatialBlocks",
     "Splitter",
     "Units",
+    "check_splits",
     "choose_block",
     "mae",
     "make_probe",

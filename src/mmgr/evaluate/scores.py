@@ -63,7 +63,7 @@ def score_features(
     SplitError
         If a split cannot be made of these units.
     """
-    plans = [_plan(kind, units, settings, edge=edge, seed=seed) for kind in _kinds(units, settings)]
+    plans = check_splits(units, settings, edge=edge, seed=seed)
     tables = {name: units.features(matrix) for name, matrix in features.items()}
     for name in [name for name, table in tables.items() if np.isnan(table).all()]:
         log.info("%s: %s are unknown for all units and not scored", units.task.name, name)
@@ -81,8 +81,19 @@ def score_features(
     return Scores(tuple(scores), pd.concat(kept, ignore_index=True) if kept else _no_predictions())
 
 
+def check_splits(units: Units, settings: Evaluate, *, edge: float, seed: int) -> list[SplitPlan]:
+    """Make the folds of all splits of a task, as :func:`score_features` uses them.
+
+    Raises
+    ------
+    SplitError
+        If a split cannot be made of these units.
+    """
+    return [_plan(kind, units, settings, edge=edge, seed=seed) for kind in _kinds(units, settings)]
+
+
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class SplitPlan:
     """One kind of split, with its folds for each repetition."""
 
     kind: str
@@ -103,7 +114,7 @@ def _kinds(units: Units, settings: Evaluate) -> tuple[str, ...]:
     return ("blocks", "groups") if len(large_groups(units.group)) >= 2 else ("blocks",)
 
 
-def _plan(kind: str, units: Units, settings: Evaluate, *, edge: float, seed: int) -> _Plan:
+def _plan(kind: str, units: Units, settings: Evaluate, *, edge: float, seed: int) -> SplitPlan:
     buffer = edge if settings.buffer is None else settings.buffer
     try:
         try:
@@ -123,7 +134,7 @@ def _plan(kind: str, units: Units, settings: Evaluate, *, edge: float, seed: int
     return plan
 
 
-def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: float, seed: int) -> _Plan:
+def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: float, seed: int) -> SplitPlan:
     block = None
     splitters: list[Splitter]
     # units are as wide as a region: what lies between their borders is less than between their centres
@@ -141,12 +152,12 @@ def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: 
     else:
         buffer = 0.0
         splitters = [RandomFolds(len(units), folds=settings.folds, seed=s) for s in seeds]
-    plan = _Plan(kind, tuple(list(s.split()) for s in splitters), block, buffer, splitters[0].optimistic)
+    plan = SplitPlan(kind, tuple(list(s.split()) for s in splitters), block, buffer, splitters[0].optimistic)
     _log_plan(units, plan, splitters[0])
     return plan
 
 
-def _log_plan(units: Units, plan: _Plan, splitter: Splitter) -> None:
+def _log_plan(units: Units, plan: SplitPlan, splitter: Splitter) -> None:
     blocks = f"{splitter.blocks.max() + 1} blocks of {plan.block:g} m, " if isinstance(splitter, SpatialBlocks) else ""
     left_out = np.mean([len(units) - len(train) - len(test) for train, test in plan.folds[0]])
     log.info(
@@ -162,7 +173,7 @@ def _log_plan(units: Units, plan: _Plan, splitter: Splitter) -> None:
 
 
 def _predict_held_out(
-    X: NDArray[np.float32], y: NDArray[np.float64], plan: _Plan, probe: ProbeName, seed: int
+    X: NDArray[np.float32], y: NDArray[np.float64], plan: SplitPlan, probe: ProbeName, seed: int
 ) -> NDArray[np.float64]:
     """Return the predictions of each repetition, shape ``(seeds, u)``; NaN for units never tested."""
     predicted = np.full((len(plan.folds), len(y)), np.nan)
@@ -176,7 +187,7 @@ def _predict_held_out(
     return predicted
 
 
-def _score(units: Units, plan: _Plan, name: str, probe: str, predicted: NDArray[np.float64]) -> Score:
+def _score(units: Units, plan: SplitPlan, name: str, probe: str, predicted: NDArray[np.float64]) -> Score:
     target = units.target
     tested = ~np.isnan(predicted[0])
     pooled = np.array([[metric(target[tested], p[tested]) for metric in (r2, rmse, mae)] for p in predicted])
@@ -213,7 +224,7 @@ def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(values.std(axis=0, ddof=1))
 
 
-def _predictions(units: Units, plan: _Plan, predicted: NDArray[np.float64]) -> pd.DataFrame:
+def _predictions(units: Units, plan: SplitPlan, predicted: NDArray[np.float64]) -> pd.DataFrame:
     tested = ~np.isnan(predicted)
     return pd.DataFrame(
         {
