@@ -37,8 +37,7 @@ def mlp_probe(seed: int) -> WithinRange:
     """Return the two-layer probe of Bai et al. (2023): 1024 ReLU units, one output.
 
     It stops early on a fifth of the training units. Inputs are turned to their principal components
-    first: on synthetic features (400 units, 700 dimensions, 12 draws) a fit took a fifth of the time
-    and R2 rose from .48 to .57.
+    first, which the paper does not do: there are often more features than units, and a fit costs less.
     """
     network = QuietMlp(
         hidden_layer_sizes=(1024,),

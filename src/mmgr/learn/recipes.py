@@ -133,7 +133,7 @@ class Recipe(Choices):
 
 
 RECIPES: dict[str, Recipe] = {
-    # ours, the default: candidates of the design's section 4.3; what each of them earns, an ablation has yet to show
+    # ours, the default; what each of its choices earns, an ablation has yet to show
     "mmgr": Recipe(),
     # the published choices; what its code did not mean is repaired: drops of the learning rate persist,
     # the last batch is kept, small sets train. Its two Adams are one: Adam treats each weight alone.
