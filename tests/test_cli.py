@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import geopandas as gpd
 import pandas as pd
 import pytest
 import rasterio
+import shapely
 
 from mmgr import cli
 from mmgr.files import exclusive
@@ -224,6 +226,109 @@ class TestPois:
         change(city_yaml, "path: pois.geojson", "path: pois.csv, x: lon, y: lat")
         change(city_yaml, ", second_level: subcategory", "")
         assert_refused(mmgr("build", city_yaml), "pois.csv", "1 have no usable coordinates")
+
+
+class TestRepairedPois:
+    """What is left out, joined or only named: the build goes on and says how many there were."""
+
+    def build(self, mmgr: Mmgr, city_yaml: Path, points: gpd.GeoDataFrame, suffix: str = "geojson") -> str:
+        path = city_yaml.parent / f"mine.{suffix}"
+        points.to_parquet(path) if suffix == "parquet" else points.to_file(path)
+        change(city_yaml, "path: pois.geojson", f"path: mine.{suffix}")
+        code, printed = mmgr("build", city_yaml)
+        assert code == 0, printed
+        assert "Traceback" not in printed
+        return printed
+
+    def saved(self, city_yaml: Path) -> gpd.GeoDataFrame:
+        return gpd.read_parquet(city_yaml.parent / "output" / "pois" / "pois.parquet")
+
+    def test_a_file_of_no_features(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        city.pois.write_text('{"type": "FeatureCollection", "features": []}')
+        assert_refused(mmgr("build", city_yaml), "pois.geojson", "0 rows")
+
+    def test_a_table_of_column_names_only(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        (city.folder / "pois.csv").write_text("lon,lat,category,subcategory\n")
+        change(city_yaml, "path: pois.geojson", "path: pois.csv")
+        assert_refused(mmgr("build", city_yaml), "pois.csv has column names but no rows")
+
+    def test_rows_that_are_all_unusable(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        (city.folder / "pois.csv").write_text("lon,lat,category,subcategory\n9,36.1,,bar\n9,36.1,food,\n,,food,bar\n")
+        change(city_yaml, "path: pois.geojson", "path: pois.csv")
+        expected = "pois.csv holds no usable point: of 3 rows 1 have no usable coordinates and 2 no category"
+        assert_refused(mmgr("build", city_yaml), expected)
+
+    def test_categories_empty_or_missing(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        points = gpd.read_file(city.pois)
+        points.loc[[0, 4], "category"] = [None, "  "]
+        printed = self.build(mmgr, city_yaml, points)
+        assert "2 of 300 POIs without a category are left out (rows 1, 5)" in printed
+        assert len(self.saved(city_yaml)) == 298
+
+    @pytest.mark.parametrize("suffix", ["geojson", "gpkg", "parquet"])
+    def test_geometries_empty_or_missing(self, mmgr: Mmgr, city: City, city_yaml: Path, suffix: str) -> None:
+        points = gpd.read_file(city.pois)
+        points.loc[[1, 2], "geometry"] = [None, shapely.Point()]
+        printed = self.build(mmgr, city_yaml, points, suffix)
+        assert "2 of 300 POIs without usable coordinates are left out (rows 2, 3)" in printed
+
+    def test_coordinates_infinite_or_no_number(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        points = gpd.read_file(city.pois)
+        table = points.drop(columns="geometry").assign(lon=points.geometry.x, lat=points.geometry.y)
+        table.loc[[0, 7], "lon"] = [float("inf"), float("nan")]
+        table.to_csv(city.folder / "pois.csv", index=False)
+        change(city_yaml, "path: pois.geojson", "path: pois.csv")
+        code, printed = mmgr("build", city_yaml)
+        assert code == 0, printed
+        assert "2 of 300 POIs without usable coordinates are left out (rows 1, 8)" in printed
+
+    def test_a_second_level_below_two_first_levels(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        points = gpd.read_file(city.pois)
+        points["subcategory"] = points["subcategory"].replace({"food_1": "kiosk", "shop_1": "kiosk"})
+        printed = self.build(mmgr, city_yaml, points)
+        assert "second level 'kiosk' stands under 2 first levels: food (" in printed
+        assert "kept as 2 categories" in printed
+
+    def test_other_alphabets_in_two_spellings(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        points = gpd.read_file(city.pois)
+        names = {"food": "食べ物", "shop": "متجر", "park": "🌳", "school": "\u00e9cole"}
+        points["category"] = points["category"].replace(names)
+        apart = points.index[points["category"] == "\u00e9cole"][:3]
+        points.loc[apart, "category"] = "e\u0301cole"
+        printed = self.build(mmgr, city_yaml, points)
+        rows = ", ".join(str(row + 1) for row in apart)
+        assert f"names of 3 POIs are spelt in another Unicode form; read as NFC (rows {rows})" in printed
+        code, printed = mmgr("categories", city_yaml)
+        assert code == 0, printed
+        taxonomy = json.loads((city.folder / "output" / "categories" / "taxonomy.json").read_text(encoding="utf-8"))
+        assert set(taxonomy["first_level"]) == set(names.values())
+
+    def test_one_category_only(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        points = gpd.read_file(city.pois).assign(category="food", subcategory="food")
+        printed = self.build(mmgr, city_yaml, points)
+        assert "there is one category only, food" in printed
+        code, printed = mmgr("run", city_yaml)
+        assert code == 0, printed
+        assert "Traceback" not in printed
+
+    def test_far_points_are_named_and_kept_or_dropped(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
+        points = gpd.read_file(city.pois)
+        points.loc[[4, 8, 76], "geometry"] = [shapely.Point(9, 38), shapely.Point(0, 0), shapely.Point(9.1, 35.8)]
+        printed = self.build(mmgr, city_yaml, points)
+        assert (
+            "3 of 300 POIs lie more than 10 km from the regions (rows 5, 9, 77; the furthest at lon 0.000, "
+            "lat 0.000); set pois.outside: drop to leave them out" in printed
+        )
+        assert len(self.saved(city_yaml)) == 300
+        change(city_yaml, "pois:", "pois:\n  outside: drop")
+        code, printed = mmgr("build", city_yaml)
+        assert code == 0, printed
+        assert "they are left out (pois.outside: drop)" in printed
+        assert len(self.saved(city_yaml)) == 297
+
+    def test_a_wish_for_far_points_that_is_unknown(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        change(city_yaml, "pois:", "pois:\n  outside: remove")
+        assert_refused(mmgr("build", city_yaml), "`pois.outside`", "'keep' or 'drop'", "remove")
 
 
 class TestLabels:

@@ -147,13 +147,24 @@ class Pois(Section):
     """One or several files, of points or of counts."""
     radius: Positive | None = None
     """Points within this distance (m) of a region's centre belong to it too; by default only those inside."""
+    outside: Literal["keep", "drop"] = "keep"
+    """What becomes of points far outside the regions: beyond the box around all regions by more than 10 km, the box's
+    own diagonal or `radius`, whichever is largest. `mmgr build` counts and names them; only `drop` leaves them out.
+    One that is kept stretches the box in which its source's POIs count as known, and tells the category vectors."""
 
 
 class Categories(Section):
-    """How category vectors are learned (Huang et al. 2022)."""
+    """How categories get their vectors."""
 
-    dimensions: Annotated[int, Field(ge=2, le=1024)] = 64
-    """Length of a category vector."""
+    method: Literal["skip-gram", "one-hot", "tf-idf", "place2vec", "text"] = "skip-gram"
+    """`skip-gram`: learned from walks between POIs (Huang et al. 2022); `place2vec`: from each POI's
+    nearest (Yan et al. 2017); `one-hot`: both levels, nothing learned; `tf-idf`: one-hot weighted by
+    rarity over regions or polygons; `text`: of the categories' names, by a language model."""
+    model: Path | None = None
+    """Folder of a sentence-transformers model, for `text`; needs `pip install 'mmgr[text]'`."""
+    dimensions: Annotated[int, Field(ge=2, le=1024)] | None = None
+    """Length of a vector; by default 64 where it is learned, and the model's own for `text`, of which a
+    smaller one takes the principal components. One-hot and TF-IDF have the length that they have."""
     walks: Count = 5
     """Walks from each POI."""
     length: Annotated[int, Field(ge=2)] = 10
@@ -164,14 +175,32 @@ class Categories(Section):
     """In-out parameter of the second-order walk."""
     region_decay: Fraction = 0.4
     """Weight of a step that leaves its region, or of an adjacent polygon where POIs are counts."""
+    neighbours: Count = 10
+    """Nearest POIs that are a POI's contexts, for `place2vec`."""
+    power: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """A context weighs by its distance to the power of minus this, for `place2vec`."""
     negatives: Annotated[int, Field(ge=0)] = 5
     """Negative categories per context."""
     hierarchy: Annotated[float, Field(ge=0)] = 4e-6
-    """Weight of the term that draws categories of one first level together."""
-    learning_rate: Positive = 0.01
-    """Step size of the optimiser."""
+    """Weight of the term that draws categories of one first level together, for `skip-gram`."""
+    solver: Literal["cooccurrence", "minibatch"] = "cooccurrence"
+    """`cooccurrence`: all pairs at once, on their counts; `minibatch`: batches of pairs, as published."""
+    learning_rate: Positive | None = None
+    """Step size of the optimiser; by default 0.01 for `cooccurrence` and the published 0.0005 for `minibatch`."""
     iterations: Count = 500
-    """Steps of the optimiser at most."""
+    """Steps of the optimiser, for `cooccurrence`."""
+    epochs: Count = 100
+    """How often each pair is seen, for `minibatch`."""
+    batch_size: Count = 128
+    """Pairs a step, for `minibatch`."""
+    level_weights: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] = (1.0, 1.0)
+    """Value of the one in the first level's part and in the second's, for `one-hot`."""
+
+    @model_validator(mode="after")
+    def _text_has_a_model(self) -> Categories:
+        if self.method == "text" and self.model is None:
+            raise ValueError("method text needs `model`, the folder of a sentence-transformers model")
+        return self
 
 
 class Pretrain(Section):

@@ -236,7 +236,9 @@ def _chosen_layer(path: Path, layer: str | None, what: str) -> str:
 
 
 def _with_crs(frame: gpd.GeoDataFrame, crs: str | None, path: Path, what: str) -> gpd.GeoDataFrame:
-    bounds = np.nan_to_num(frame.total_bounds)
+    bounds = frame.bounds.to_numpy()
+    finite = np.isfinite(bounds).all(axis=1)  # an infinite coordinate says nothing of the others' unit
+    bounds = bounds[finite].ravel() if finite.any() else np.zeros(4)
     not_degrees = frame.crs is not None and frame.crs.is_geographic and np.abs(bounds).max() > _BEYOND_DEGREES
     if frame.crs is not None and not not_degrees:
         return frame

@@ -9,15 +9,12 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pyproj import CRS
-from shapely import Polygon, box
+from shapely import Point, Polygon, box
 
 from mmgr.config import CountSource, PointSource, Pois
 from mmgr.errors import InputError, PoiError
 from mmgr.pois import PoiTables, read_pois
-from mmgr.pois.points import clean_names
 
 UTM = CRS.from_epsg(32611)
 
@@ -157,16 +154,73 @@ def test_coordinate_columns_of_a_file_with_geometry_are_refused(tmp_path: Path) 
         read(points(path, x="lon", y="lat"))
 
 
-def test_categories_in_other_alphabets_and_numbers_stay_themselves() -> None:
-    names = clean_names(pd.Series([" カフェ ", "école", 2742.0, None, float("nan"), ""], dtype=object))
-    assert names.tolist() == ["カフェ", "école", "2742", "", "", ""]
+def test_two_spellings_of_one_name_are_one_category_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "p.csv", "lon,lat,type,fine\n" + "".join(
+        f"-117,34,{first},{second}\n" for first, second in
+        [("\u00e9cole", "a"), ("e\u0301cole", "a"), ("\u5b66\u6821", "\u304b\u3099"), ("\U0001f35c", "a")]
+    ))  # fmt: skip
+    tables = read(points(path, second_level="fine"))
+    assert tables.taxonomy.names == ("\u00e9cole/a", "\u5b66\u6821/\u304c", "\U0001f35c/a")
+    assert tables.points["category"].tolist() == [0, 0, 1, 2]
+    assert "names of 2 POIs are spelt in another Unicode form; read as NFC (rows 2, 3)" in caplog.text
 
 
-@settings(deadline=None)
-@given(st.lists(st.one_of(st.none(), st.text(alphabet=" ab\t", max_size=4)), max_size=20))
-def test_cleaning_names_is_stripping_each(values: list[str | None]) -> None:
-    expected = ["" if value is None else value.strip() for value in values]
-    assert clean_names(pd.Series(values, dtype=object)).tolist() == expected
+def test_one_category_alone_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tables = read(points(write(tmp_path / "p.csv", "lon,lat,type\n-117,34,cafe\n-117,35,cafe\n")))
+    assert len(tables.points) == 2
+    assert "there is one category only, cafe" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["geojson", "gpkg", "parquet"])
+def test_rows_without_geometry_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    shapes = [Point(-117, 34), None, Point(), Point(-117, 34), Polygon()]
+    if suffix == "parquet":  # the others cannot hold one
+        shapes[3] = Point(np.inf, 34)
+    frame = gpd.GeoDataFrame({"type": ["cafe"] * 5}, geometry=shapes, crs=4326)
+    path = tmp_path / f"p.{suffix}"
+    frame.to_parquet(path) if suffix == "parquet" else frame.to_file(path)
+    tables = read(points(path))
+    if suffix == "parquet":
+        assert tables.points["row"].tolist() == [1]
+        assert "4 of 5 POIs without usable coordinates are left out (rows 2, 3, 4, 5)" in caplog.text
+    else:
+        assert tables.points["row"].tolist() == [1, 4]
+        assert "3 of 5 POIs without usable coordinates are left out (rows 2, 3, 5)" in caplog.text
+
+
+def test_a_point_without_a_place_in_the_crs_is_left_out_as_too_far(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # a quarter round the Earth from its meridian a transverse Mercator projection reaches infinity
+    tables = read(points(write(tmp_path / "p.csv", "lon,lat,type\n-117,34,cafe\n-27,0,bank\n")))
+    assert tables.points["row"].tolist() == [1]
+    assert "1 of 2 POIs too far away for a place in EPSG:32611 are left out (row 2)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("p.csv", "", "is empty"),
+        ("p.csv", "lon,lat,type\n", "has column names but no rows"),
+        ("p.geojson", '{"type": "FeatureCollection", "features": []}', "0 rows"),
+        ("p.csv", "lon,lat,type\n1,2,\n,2,cafe\n", "of 2 rows 1 have no usable coordinates and 1 no category"),
+    ],
+)
+def test_files_without_a_usable_poi_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(points(write(tmp_path / name, text)))
+
+
+def test_count_columns_in_two_spellings_mean_one_category(tmp_path: Path) -> None:
+    path = counts_file(tmp_path / "c.gpkg", {"tract": ["a"], "poi_\u00e9cole": [1], "poi_e\u0301cole": [2]})
+    with pytest.raises(PoiError, match="two count columns mean the same category"):
+        read(counts(path))
+    path = counts_file(tmp_path / "d.gpkg", {"tract": ["a"], "poi_e\u0301cole": [2]})
+    assert read(counts(path)).taxonomy.names == ("\u00e9cole",)
 
 
 def counts_file(path: Path, table: dict[str, list[object]]) -> Path:

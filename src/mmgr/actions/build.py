@@ -16,7 +16,7 @@ from mmgr.errors import RegionError
 from mmgr.files import read_json, settings_hash, write_aside, write_json
 from mmgr.imagery import Imagery, cut_patches, store_crs
 from mmgr.layout import Layout
-from mmgr.pois import PoiTables, check_overlap, make_bags, read_pois
+from mmgr.pois import PoiTables, check_overlap, make_bags, read_pois, settle_outside
 from mmgr.regions import make_regions, region_edge
 from mmgr.stages import input_fingerprint
 from mmgr.store import Patches, PoiBags, StoreInfo, stored_ids, write_store
@@ -33,6 +33,7 @@ def act(config: Config, layout: Layout) -> None:
     if config.pois:
         tables = read_pois(config.pois, crs=crs)
         check_overlap(tables, regions)
+        tables = settle_outside(tables, regions, config.pois)
         bags, taxonomy = make_bags(tables, regions, radius=config.pois.radius), tables.taxonomy
         _save_tables(tables, layout.pois)
     else:

@@ -68,9 +68,9 @@ def vector_points(settings: PointSource) -> RawPoints:
         settings.path, layer=settings.layer, columns=_category_columns(settings), crs=settings.crs, what=_WHAT
     )
     shapes = frame.geometry.to_numpy()
-    there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
-    other = there & (shapely.get_type_id(shapes) != shapely.GeometryType.POINT)
-    points = shapes.copy()
+    placed = np.isfinite(shapely.bounds(shapes)).all(axis=1)  # not where a shape is missing or empty
+    other = placed & (shapely.get_type_id(shapes) != shapely.GeometryType.POINT)
+    points = np.where(placed, shapes, None)
     points[other] = shapely.point_on_surface(shapes[other])
     xy = np.stack([shapely.get_x(points), shapely.get_y(points)], axis=1)
     return RawPoints(settings.path, frame, xy, CRS.from_user_input(frame.crs), replaced=int(other.sum()))

@@ -16,7 +16,7 @@ from pyproj import CRS
 from mmgr.config import CountSource
 from mmgr.console import log
 from mmgr.errors import PoiError
-from mmgr.pois.points import clean_names
+from mmgr.pois.names import clean_name, clean_names
 from mmgr.pois.tables import Source
 from mmgr.tables import polygons_only, read_vector, require_columns
 
@@ -80,10 +80,10 @@ def _category_names(settings: CountSource, frame: gpd.GeoDataFrame) -> dict[str,
     columns = [column for column in frame.columns if column != frame.geometry.name]
     if not isinstance(settings.columns, str):
         require_columns(columns, settings.columns, path=settings.path, what=_WHAT)
-        return {column: column.strip() for column in settings.columns}
+        return {column: clean_name(column) for column in settings.columns}
     if not settings.columns.endswith("*"):
         require_columns(columns, [settings.columns], path=settings.path, what=_WHAT)
-        return {settings.columns: settings.columns.strip()}
+        return {settings.columns: clean_name(settings.columns)}
     prefix = settings.columns[:-1]
     matches = [column for column in columns if column.startswith(prefix) and column != settings.id]
     if not matches:
@@ -92,7 +92,7 @@ def _category_names(settings: CountSource, frame: gpd.GeoDataFrame) -> dict[str,
             f"{settings.path}: no column matches {settings.columns!r}; its columns of numbers are "
             f"{', '.join(numeric) or 'none'}."
         )
-    return {column: column.removeprefix(prefix).strip() or column for column in matches}
+    return {column: clean_name(column.removeprefix(prefix)) or clean_name(column) for column in matches}
 
 
 def _units(settings: CountSource, frame: gpd.GeoDataFrame) -> NDArray[np.object_]:
@@ -141,7 +141,7 @@ def _pairs(settings: CountSource, names: dict[str, str]) -> tuple[tuple[str, str
         )
     firsts = {column: settings.first_levels.get(column, settings.first_levels.get(name, name))
               for column, name in names.items()}  # fmt: skip
-    pairs = tuple((firsts[column].strip(), name) for column, name in names.items())
+    pairs = tuple((clean_name(firsts[column]), name) for column, name in names.items())
     if len(set(pairs)) < len(pairs):
         raise PoiError(f"{settings.path}: two count columns mean the same category: {', '.join(names)}.")
     return pairs

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -20,6 +17,7 @@ from mmgr.config import PointSource
 from mmgr.console import log
 from mmgr.errors import PoiError
 from mmgr.pois.coordinates import RawPoints, project, table_points, vector_points
+from mmgr.pois.names import clean_names, pair_levels, respelt, warn_of_shared_names
 from mmgr.pois.tables import Source
 from mmgr.tables import polygons_only, read_vector
 
@@ -38,13 +36,16 @@ class SourcePoints:
     """Category of each point, a place in ``pairs``, shape ``(n,)``."""
     xy: NDArray[np.float64]
     """Metres in the store's CRS, shape ``(n, 2)``."""
+    row: NDArray[np.int64]
+    """Row of each point in its file, counted from 1, shape ``(n,)``."""
 
 
 def read_points(settings: PointSource, *, crs: CRS) -> SourcePoints:
     """Read one source of points and bring it into ``crs``.
 
     Rows without a category or with coordinates that are missing or infinite are left out, counted
-    and logged.
+    and logged, and so are points so far away that ``crs`` has no place for them. Names in another
+    Unicode form than NFC are brought into it and counted.
 
     Raises
     ------
@@ -53,21 +54,27 @@ def read_points(settings: PointSource, *, crs: CRS) -> SourcePoints:
     """
     raw = vector_points(settings) if is_vector(settings.path) else table_points(settings)
     xy = project(raw, crs)
-    first = clean_names(raw.frame[settings.first_level])
-    second = first if settings.second_level is None else clean_names(raw.frame[settings.second_level])
+    levels = [settings.first_level, settings.second_level or settings.first_level]
+    first, second = (clean_names(raw.frame[level]) for level in levels)
     named = (first != "") & (second != "")
     placed = np.asarray(np.isfinite(xy).all(axis=1))
-    _log_left_out(settings, raw, named=named, placed=placed)
+    _log_left_out(raw, crs, named=named, placed=placed)
     keep = named & placed
     if not keep.any():
         raise PoiError(
             f"{settings.path} holds no usable point: of {len(keep)} rows {np.sum(~placed)} have no usable "
             f"coordinates and {np.sum(~named)} no category."
         )
-    pairs, category = _pairs(first[keep], second[keep])
-    _warn_of_shared_names(settings.path, pairs, category)
+    changed = np.logical_or(*(respelt(raw.frame[level]) for level in levels))
+    if changed.any():
+        log.info(
+            "%s: the category names of %d POIs are spelt in another Unicode form; read as NFC (%s)",
+            settings.path, changed.sum(), rows_text(np.flatnonzero(changed) + 1),
+        )  # fmt: skip
+    pairs, category = pair_levels(first[keep], second[keep])
+    warn_of_shared_names(settings.path, pairs, category)
     source = Source(str(settings.path), raw.x, raw.y, _area(settings.area, crs))
-    return SourcePoints(source, pairs, category, xy[keep])
+    return SourcePoints(source, pairs, category, xy[keep], np.flatnonzero(keep) + 1)
 
 
 def is_vector(path: Path) -> bool:
@@ -85,64 +92,27 @@ def is_vector(path: Path) -> bool:
         return True  # the reader explains what is wrong
 
 
-def clean_names(column: pd.Series[Any]) -> NDArray[np.object_]:
-    """Return category names as stripped text, empty where missing, shape ``(n,)``.
-
-    Whole numbers that a missing value turned into decimals lose their ``.0``.
-    """
-    codes, distinct = pd.factorize(column, use_na_sentinel=True)
-    names = np.array([_clean(value) for value in distinct] + [""], object)  # -1 finds the last
-    return np.asarray(names[codes])
-
-
-def _clean(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
-
-
-def _pairs(
-    first: NDArray[np.object_], second: NDArray[np.object_]
-) -> tuple[tuple[tuple[str, str], ...], NDArray[np.int64]]:
-    """Return the distinct pairs in order, and which one each point has."""
-    first_codes, firsts = pd.factorize(first, sort=True)
-    second_codes, seconds = pd.factorize(second, sort=True)
-    keys, category = np.unique(first_codes * len(seconds) + second_codes, return_inverse=True)
-    pairs = tuple((str(firsts[key // len(seconds)]), str(seconds[key % len(seconds)])) for key in keys)
-    return pairs, category.astype(np.int64)
-
-
-def _warn_of_shared_names(path: Path, pairs: Iterable[tuple[str, str]], category: NDArray[np.int64]) -> None:
-    totals = np.bincount(category)
-    parents: dict[str, list[str]] = defaultdict(list)
-    for (first, second), total in zip(pairs, totals, strict=True):
-        parents[second].append(f"{first} ({total})")
-    for name, named in parents.items():
-        if len(named) > 1:
-            log.warning(
-                "%s: second level %r stands under %d first levels: %s; kept as %d categories",
-                path, name, len(named), ", ".join(named), len(named),
-            )  # fmt: skip
-
-
-def _log_left_out(
-    settings: PointSource, raw: RawPoints, *, named: NDArray[np.bool_], placed: NDArray[np.bool_]
-) -> None:
-    for keep, why in ((placed, "without usable coordinates"), (named, "without a category")):
-        if not keep.all():
-            rows = np.flatnonzero(~keep)
-            log.warning(
-                "%s: %d of %d POIs %s are left out (%s)", settings.path, len(rows), len(keep), why, _rows_text(rows)
-            )
-    if raw.replaced:
-        log.info("%s: %d shapes that are not points stand as a point inside them", settings.path, raw.replaced)
-
-
-def _rows_text(rows: NDArray[np.integer[Any]]) -> str:
-    """Name the first of some rows, counted from 1."""
-    shown = ", ".join(str(row + 1) for row in rows[:_SHOWN])
+def rows_text(rows: NDArray[np.integer[Any]]) -> str:
+    """Name the first of some rows, which are counted from 1."""
+    shown = ", ".join(str(row) for row in rows[:_SHOWN])
     more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
     return f"{'row' if len(rows) == 1 else 'rows'} {shown}{more}"
+
+
+def _log_left_out(raw: RawPoints, crs: CRS, *, named: NDArray[np.bool_], placed: NDArray[np.bool_]) -> None:
+    beyond = ~placed & np.isfinite(raw.xy).all(axis=1)
+    for left_out, why in (
+        (~placed & ~beyond, "without usable coordinates"),
+        (beyond, f"too far away for a place in {crs.to_string()}"),
+        (~named, "without a category"),
+    ):
+        if left_out.any():
+            rows = np.flatnonzero(left_out) + 1
+            log.warning(
+                "%s: %d of %d POIs %s are left out (%s)", raw.path, len(rows), len(placed), why, rows_text(rows)
+            )
+    if raw.replaced:
+        log.info("%s: %d shapes that are not points stand as a point inside them", raw.path, raw.replaced)
 
 
 def _area(path: Path | None, crs: CRS) -> BaseGeometry | None:

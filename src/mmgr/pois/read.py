@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from mmgr.config import CountSource, Pois
+from mmgr.console import log
 from mmgr.pois.counts import SourceCounts, read_counts
 from mmgr.pois.points import SourcePoints, read_points
 from mmgr.pois.tables import PoiTables
@@ -38,6 +39,11 @@ def read_pois(settings: Pois, *, crs: CRS) -> PoiTables:
         for source in settings.sources
     ]
     taxonomy = Taxonomy.from_pairs(pair for part in parts for pair in part.pairs)
+    if len(taxonomy) == 1:
+        log.warning(
+            "pois: there is one category only, %s: regions differ by how many POIs they have, not by what kind",
+            taxonomy.names[0],
+        )
     frame, matrix = _join_counts(parts, taxonomy, crs)
     return PoiTables(
         taxonomy=taxonomy,
@@ -53,10 +59,12 @@ def _join_points(parts: Sequence[SourcePoints | SourceCounts], taxonomy: Taxonom
     category = [_ids(part, taxonomy)[part.category] for _, part in points]
     source = [np.full(len(part.category), number) for number, part in points]
     xy = np.concatenate([np.empty((0, 2)), *(part.xy for _, part in points)])
+    row = [part.row for _, part in points]
     return gpd.GeoDataFrame(
         {
             "category": np.concatenate([np.empty(0), *category]).astype(np.int32),
             "source": np.concatenate([np.empty(0), *source]).astype(np.int32),
+            "row": np.concatenate([np.empty(0), *row]).astype(np.int64),
         },
         geometry=gpd.points_from_xy(xy[:, 0], xy[:, 1]),
         crs=crs,

@@ -44,7 +44,8 @@ class PoiTables:
     taxonomy: Taxonomy
     """The union of all sources' categories."""
     points: gpd.GeoDataFrame
-    """One row a POI: ``category`` (int32), ``source`` (int32), point geometry."""
+    """One row a POI: ``category`` (int32), ``source`` (int32), ``row`` of its file, counted from 1 (int64), point
+    geometry."""
     counts: gpd.GeoDataFrame
     """One row a polygon: ``unit`` (name), ``source`` (int32), ``area_km2``, polygon geometry."""
     count_matrix: NDArray[np.float32]

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmgr.config import Config, load_config, parse_config
 from mmgr.errors import ConfigError
 from mmgr.files import write_text
-from mmgr.pois import check_overlap, read_pois
+from mmgr.pois import check_overlap, read_pois, settle_outside
 from mmgr.propose.images import ImageryFacts, images_section, look_at_images
 from mmgr.propose.labels import label_entries
 from mmgr.propose.pois import pois_section
@@ -89,7 +89,9 @@ def _check_pois(text: str, path: Path, facts: ImageryFacts) -> None:
     config = parse_config(text, path)
     if config.pois is not None:
         tables = read_pois(config.pois, crs=facts.crs)
-        check_overlap(tables, facts.imagery.footprints(facts.crs))
+        footprints = facts.imagery.footprints(facts.crs)
+        check_overlap(tables, footprints)
+        settle_outside(tables, footprints, config.pois)
 
 
 def _pretrain_section(*, with_pois: bool) -> list[str]:

@@ -75,6 +75,7 @@ def _points(path: Path, shown_path: str, table: pd.DataFrame, coordinates: Seque
         else "      # second_level: COLUMN   # a finer category, if there is one",
         *coordinates,
         "  # radius: 300               # also take POIs within this distance (m) of a region's centre",
+        "  # outside: drop             # leave out POIs far from all regions, which `mmgr build` names",
     ]
 
 
