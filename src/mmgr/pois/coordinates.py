@@ -70,7 +70,8 @@ def vector_points(settings: PointSource) -> RawPoints:
     shapes = frame.geometry.to_numpy()
     placed = np.isfinite(shapely.bounds(shapes)).all(axis=1)  # not where a shape is missing or empty
     other = placed & (shapely.get_type_id(shapes) != shapely.GeometryType.POINT)
-    points = np.where(placed, shapes, None)
+    points = shapes.copy()
+    points[~placed] = None
     points[other] = shapely.point_on_surface(shapes[other])
     xy = np.stack([shapely.get_x(points), shapely.get_y(points)], axis=1)
     return RawPoints(settings.path, frame, xy, CRS.from_user_input(frame.crs), replaced=int(other.sum()))
