@@ -15,6 +15,11 @@ from mmgr.store import RegionStore
 
 Facts = list[tuple[str, str]]
 
+_FREQUENT = 8
+"""The most frequent categories are named, with"""
+_NEAREST = 4
+"""as many of their nearest."""
+
 
 def describe(path: str | Path) -> Facts:
     """Return what an artefact is, as pairs of a name and a value.
@@ -59,7 +64,7 @@ def _store(path: Path) -> Facts:
         ("region store", str(path)),
         ("regions", f"{len(store):,} of {info.edge:.1f} m"),
         ("extent", f"{west:.4f} to {east:.4f} E, {south:.4f} to {north:.4f} N; CRS {info.crs}"),
-        ("patches", f"{info.pixels} x {info.pixels} pixels, {info.bands} bands; {_spread(regions['views'])} dates"),
+        ("patches", _patches(store)),
     ]
     if groups.index.any():
         facts.append(("groups", ", ".join(f"{name or '(none)'} {count}" for name, count in groups.items())))
@@ -69,6 +74,13 @@ def _store(path: Path) -> Facts:
         facts.append(("categories", f"{len(info.taxonomy)} in {len(set(info.taxonomy.first))} first levels"))
     facts.append(("written by", f"MMGR {info.provenance.get('software', '?')}, schema {info.schema_version}"))
     return facts
+
+
+def _patches(store: RegionStore) -> str:
+    info = store.info
+    if not info.bands:
+        return "none: the run has no images"
+    return f"{info.pixels} x {info.pixels} pixels, {info.bands} bands; {_spread(store.regions['views'])} dates"
 
 
 def _bundle(path: Path) -> Facts:
@@ -88,15 +100,25 @@ def _bundle(path: Path) -> Facts:
 
 
 def _categories(path: Path) -> Facts:
-    from mmgr.categories import CategoryVectors  # noqa: PLC0415 - numba loads slowly
+    from mmgr.categories.vectors import SCHEMA_VERSION, CategoryVectors  # noqa: PLC0415 - numba loads slowly
 
     vectors = CategoryVectors.load(path)
-    taxonomy = vectors.taxonomy
+    taxonomy, made = vectors.taxonomy, vectors.provenance
+    rows = vectors.by_frequency[:_FREQUENT]
+    nearest, similarity = vectors.neighbours(_NEAREST)
     return [
         ("category vectors", str(path)),
+        ("method", f"{made.get('method', '?')}, seed {made.get('seed', '?')}"),
         ("categories", f"{len(taxonomy)} in {len(set(taxonomy.first))} first levels"),
         ("dimensions", str(vectors.vectors.shape[1])),
-        ("some", ", ".join(taxonomy.names[:8])),
+        ("most frequent", ", ".join(f"{taxonomy.names[row]} ({vectors.frequency[row]:,.0f})" for row in rows)),
+        # one-hot and TF-IDF vectors of two categories are at right angles: none is near
+        *(
+            (f"near {taxonomy.names[row]}", ", ".join(taxonomy.names[other] for other in nearest[row]))
+            for row in rows
+            if (similarity[row] > 0).any()
+        ),
+        ("written by", f"MMGR {made.get('software', '?')}, schema {SCHEMA_VERSION}"),
     ]
 
 

@@ -19,7 +19,7 @@ def vectors_of(first: tuple[str, ...], second: tuple[str, ...]) -> CategoryVecto
     return CategoryVectors(
         Taxonomy(first, second),
         random.normal(size=(count, 8)).astype(np.float32),
-        random.integers(0, 9, (count, count)).astype(float),
+        random.integers(0, 9, count).astype(float),
     )
 
 

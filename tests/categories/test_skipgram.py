@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmgr.categories.skipgram import fit_skip_gram, negative_shares, skip_gram
+from mmgr.categories.skipgram import fit_skip_gram, negative_shares, skip_gram, start_vectors
 
 ALL = np.ones((6, 6), bool)
 
@@ -80,11 +80,19 @@ def test_too_few_negatives_are_completed_by_frequency() -> None:
     assert shares.sum(axis=1) == pytest.approx(1)
 
 
+def test_negatives_by_frequency_alone_are_those_of_word2vec() -> None:
+    pairs = np.array([[4.0, 12, 0], [12, 1, 0], [0, 0, 81]])
+    shares = negative_shares(pairs, np.ones((3, 3), bool), negatives=5, unmet=False)
+    assert shares[0] == pytest.approx(np.array([8, 13**0.75, 27]) / (8 + 13**0.75 + 27))
+
+
 def test_fitting_lowers_the_objective_and_repeats_to_the_bit() -> None:
     pairs, levels, _, _ = example()
     objective = skip_gram(pairs, ALL, levels, negatives=5, hierarchy=1e-4)
     one, two = (fit_skip_gram(objective, dimensions=8, iterations=100, learning_rate=0.05, seed=3) for _ in range(2))
     assert (one == two).all()
+    start = start_vectors(6, 8, seed=3)
+    assert objective.value_and_gradient(*one)[0] < 0.8 * objective.value_and_gradient(*start)[0]
     other = fit_skip_gram(objective, dimensions=8, iterations=100, learning_rate=0.05, seed=4)
     assert (one != other).any()
 
@@ -95,7 +103,7 @@ def test_the_hierarchy_draws_siblings_together() -> None:
 
     def distance(hierarchy: float) -> float:
         objective = skip_gram(pairs, np.ones((4, 4), bool), levels, negatives=5, hierarchy=hierarchy)
-        vectors = fit_skip_gram(objective, dimensions=8, iterations=200, learning_rate=0.05, seed=0)
+        vectors, _ = fit_skip_gram(objective, dimensions=8, iterations=200, learning_rate=0.05, seed=0)
         return float(np.linalg.norm(vectors[0] - vectors[1]) / np.linalg.norm(vectors[0] - vectors[2]))
 
     assert distance(0.1) < 0.5 * distance(0.0)

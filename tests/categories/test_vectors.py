@@ -1,141 +1,86 @@
-"""From POIs to category vectors, and their file."""
+"""One vector a category: looked up, compared, saved and loaded."""
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 import pytest
-from pyproj import CRS
-from shapely import box
 
-from mmgr.categories import CategoryVectors, fit_category_vectors
-from mmgr.config import Categories
-from mmgr.errors import ArtefactError, PoiError
-from mmgr.pois import PoiTables, Source
+from mmgr.categories import CategoryVectors
+from mmgr.errors import ArtefactError
 from mmgr.taxonomy import Taxonomy
 
-UTM = CRS.from_epsg(32611)
-QUICK = Categories(dimensions=16, iterations=150)
+TAXONOMY = Taxonomy(("food", "food", "shop", "sight"), ("bar", "café", "книги", "sight"))
+VECTORS = np.array([[1, 0], [2, 0.1], [0, 1], [-1, 0]], np.float32)
 
 
-def tables_of(xy: np.ndarray, category: np.ndarray, counts: np.ndarray | None = None) -> PoiTables:
-    matrix = np.zeros((0, int(category.max(initial=-1)) + 1)) if counts is None else counts
-    count = matrix.shape[1]
-    names = tuple(f"c{number:02}" for number in range(count))
-    points = gpd.GeoDataFrame(
-        {"category": category.astype(np.int32), "source": np.zeros(len(category), np.int32)},
-        geometry=gpd.points_from_xy(xy[:, 0], xy[:, 1]),
-        crs=UTM,
-    )
-    shapes = gpd.GeoSeries([box(1000 * i, 9e5, 1000 * i + 1000, 9e5 + 1000) for i in range(len(matrix))], crs=UTM)
-    units = gpd.GeoDataFrame(
-        {
-            "unit": [str(i) for i in range(len(matrix))],
-            "source": np.ones(len(matrix), np.int32),
-            "area_km2": np.ones(len(matrix)),
-        },
-        geometry=shapes,
-        crs=UTM,
-    )
-    first = tuple("even" if number % 2 == 0 else "odd" for number in range(count))
-    return PoiTables(Taxonomy(first, names), points, units, matrix.astype(np.float32), (Source("p"), Source("c")))
+def sample(cooccurrence: np.ndarray | None = None) -> CategoryVectors:
+    return CategoryVectors(TAXONOMY, VECTORS, np.array([3, 9, 1, 2.5]), cooccurrence, {"method": "one-hot", "seed": 7})
 
 
-def two_quarters(seed: int = 0) -> PoiTables:
-    """Categories 0 to 3 lie in the west of a town, 4 to 7 in the east."""
-    random = np.random.default_rng(seed)
-    category = random.integers(0, 8, 800)
-    xy = random.uniform(0, 1000, (800, 2)) + np.where(category < 4, 0, 1500)[:, None] * [1, 0]
-    return tables_of(xy, category)
+def test_a_known_category_has_its_vector() -> None:
+    assert (sample().of(["shop", "food", "shop"], ["книги", "bar", "книги"]) == VECTORS[[2, 0, 2]]).all()
+    assert sample().of([], []).shape == (0, 2)
 
 
-def cosines(vectors: CategoryVectors) -> np.ndarray:
-    unit = vectors.vectors / np.linalg.norm(vectors.vectors, axis=1, keepdims=True)
-    return np.asarray(unit @ unit.T)
-
-
-def test_categories_of_one_quarter_are_closer_than_across() -> None:
-    similarity = cosines(fit_category_vectors(two_quarters(), QUICK, cell=250, seed=0))
-    within = np.r_[similarity[:4, :4][~np.eye(4, dtype=bool)], similarity[4:, 4:][~np.eye(4, dtype=bool)]]
-    assert within.min() > similarity[:4, 4:].max()
-
-
-def test_counts_alone_tell_quarters_apart_even_if_all_categories_meet() -> None:
-    west, east = [20, 20, 20, 20, 1, 1, 1, 1], [1, 1, 1, 1, 20, 20, 20, 20]
-    tables = tables_of(np.zeros((0, 2)), np.zeros(0, int), np.array([west] * 4 + [east] * 4))
-    similarity = cosines(fit_category_vectors(tables, QUICK, cell=250, seed=0))
-    assert similarity[:4, :4].min() > similarity[:4, 4:].max()
-
-
-def test_points_and_counts_are_summed() -> None:
-    counts = np.array([[3, 0, 2, 0, 0, 0, 0, 0]])
-    alone = two_quarters()
-    both = tables_of(
-        np.stack([alone.points.geometry.x, alone.points.geometry.y], axis=1),
-        alone.points["category"].to_numpy(),
-        counts,
-    )
-    extra = (
-        fit_category_vectors(both, QUICK, cell=250, seed=0).cooccurrence
-        - fit_category_vectors(alone, QUICK, cell=250, seed=0).cooccurrence
-    )
-    assert extra.sum() == pytest.approx(5 * 45)
-    assert extra[0, 2] == pytest.approx(3 * 45 * 2 / 4)
-
-
-def test_every_poi_has_45_contexts_and_the_same_seed_the_same_bits() -> None:
-    tables = two_quarters()
-    one, two = (fit_category_vectors(tables, QUICK, cell=250, seed=1) for _ in range(2))
-    assert one.cooccurrence.sum() == 800 * 5 * 9
-    assert (one.vectors == two.vectors).all()
-    assert (one.vectors != fit_category_vectors(tables, QUICK, cell=250, seed=2).vectors).any()
-
-
-def test_one_category_has_a_vector() -> None:
-    vectors = fit_category_vectors(
-        tables_of(np.random.default_rng(0).uniform(0, 99, (9, 2)), np.zeros(9, int)), QUICK, cell=50, seed=0
-    )
-    assert vectors.vectors.shape == (1, 16)
-    assert np.isfinite(vectors.vectors).all()
-    assert vectors.neighbours(4)[0].shape == (1, 0)
-
-
-def test_no_category_is_an_error() -> None:
-    with pytest.raises(PoiError, match="no POI categories"):
-        fit_category_vectors(tables_of(np.zeros((0, 2)), np.zeros(0, int)), QUICK, cell=50, seed=0)
-
-
-def test_a_category_without_a_neighbour_gets_its_siblings_mean(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="mmgr")
-    counts = np.array([[3, 2, 2, 1, 0, 0]])
-    vectors = fit_category_vectors(tables_of(np.zeros((0, 2)), np.zeros(0, int), counts), QUICK, cell=50, seed=0)
-    assert vectors.vectors[4] == pytest.approx(vectors.vectors[[0, 2]].mean(axis=0))
-    assert "2 of 6 categories have no POI" in caplog.text
+def test_an_unknown_category_has_the_mean_of_its_first_level_or_of_all(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="mmgr")
+    found = sample().of(["food", "money", "", "food"], ["diner", "atm", "", "diner"])
+    assert found[0] == pytest.approx([1.5, 0.05])
+    assert found[1] == pytest.approx(VECTORS.mean(axis=0))
+    assert found[2] == pytest.approx(VECTORS.mean(axis=0))
+    assert len(caplog.records) == 1
+    assert "4 of 4 POIs have one of 3 unknown categories: 'food/diner' (2), 'money/atm' (1), '' (1)" in caplog.text
 
 
 def test_neighbours_are_sorted_by_cosine_and_never_the_category_itself() -> None:
-    vectors = np.array([[1, 0], [2, 0.1], [0, 1], [-1, 0]], np.float32)
-    nearest, similarity = CategoryVectors(Taxonomy(("x",) * 4, tuple("abcd")), vectors, np.eye(4)).neighbours(2)
+    nearest, similarity = sample().neighbours(2)
     assert nearest[0].tolist() == [1, 2]
     assert similarity[0] == pytest.approx([2 / np.hypot(2, 0.1), 0])
 
 
-def test_vectors_survive_the_disk(tmp_path: Path) -> None:
-    vectors = fit_category_vectors(two_quarters(), QUICK, cell=250, seed=0)
+@pytest.mark.parametrize("cooccurrence", [None, np.arange(16.0).reshape(4, 4)])
+def test_vectors_survive_the_disk(tmp_path: Path, cooccurrence: np.ndarray | None) -> None:
+    vectors = sample(cooccurrence)
     vectors.save(tmp_path / "categories")
     again = CategoryVectors.load(tmp_path / "categories")
     assert again.taxonomy == vectors.taxonomy
     assert (again.vectors == vectors.vectors).all()
-    assert (again.cooccurrence == vectors.cooccurrence).all()
+    assert (again.frequency == vectors.frequency).all()
+    assert again.provenance == vectors.provenance
+    assert again.cooccurrence is None if cooccurrence is None else (again.cooccurrence == cooccurrence).all()
+
+
+def test_the_files_tell_a_person_what_is_frequent_and_what_is_near(tmp_path: Path) -> None:
+    sample().save(tmp_path)
+    assert json.loads((tmp_path / "taxonomy.json").read_text(encoding="utf-8"))["pois"] == [3, 9, 1, 2.5]
+    table = json.loads((tmp_path / "neighbours.json").read_text(encoding="utf-8"))["categories"]
+    assert [row["category"] for row in table] == ["food/café", "food/bar", "sight", "shop/книги"]
+    assert next(iter(table[0]["nearest"].items())) == ("food/bar", pytest.approx(2 / np.hypot(2, 0.1), abs=1e-4))
+
+
+def test_parts_of_other_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 categories"):
+        CategoryVectors(TAXONOMY, VECTORS[:3], np.ones(4))
+    with pytest.raises(ValueError, match="4 categories"):
+        CategoryVectors(TAXONOMY, VECTORS, np.ones(4), np.eye(3))
 
 
 def test_torn_or_missing_vectors_are_an_artefact_error(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="missing"):
         CategoryVectors.load(tmp_path)
-    fit_category_vectors(two_quarters(), QUICK, cell=250, seed=0).save(tmp_path)
+    sample().save(tmp_path)
     (tmp_path / "vectors.safetensors").write_bytes(b"torn")
     with pytest.raises(ArtefactError, match="mmgr categories"):
+        CategoryVectors.load(tmp_path)
+
+
+def test_vectors_of_an_older_version_ask_for_their_stage_again(tmp_path: Path) -> None:
+    sample().save(tmp_path)
+    path = tmp_path / "taxonomy.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(ArtefactError, match="run `mmgr categories` again"):
         CategoryVectors.load(tmp_path)

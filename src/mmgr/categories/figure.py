@@ -35,12 +35,12 @@ def category_figure(vectors: CategoryVectors, path: Path) -> None:
     """Draw the categories on a plane, coloured by first level, and the neighbours of the most frequent.
 
     The plane is spanned by the two principal components of the vectors at unit length. Dots grow
-    with how often a category is met. The file's suffix chooses the format.
+    with the number of POIs of a category. The file's suffix chooses the format.
     """
     figure = Figure(figsize=(12, 9), dpi=150)
     canvas = FigureCanvasAgg(figure)
     plane, words = figure.subplots(1, 2, width_ratios=(2.2, 1))
-    frequency = vectors.cooccurrence.sum(axis=1)
+    frequency = vectors.frequency
     places, explained = _principal_plane(vectors.vectors)
     colours, legend = _colours(vectors)
     size = 14 + 180 * np.sqrt(frequency / max(frequency.max(initial=0), 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from mmgr.console import track
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SkipGram:
     """The objective over all pairs at once: what mini-batches of sampled pairs have as their mean.
 
@@ -22,12 +23,33 @@ class SkipGram:
     with ``s_ij = u_i . v_j``; ``u`` are the vectors of targets, which are kept, ``v`` those of contexts.
     """
 
-    positive: Array
-    """``P``: probability of each pair of target and context, shape ``(n, n)``."""
-    negative: Array
-    """``N``: expected negatives of each pair, shape ``(n, n)``."""
-    siblings: Array
-    """``lambda * w``: weight of each pair of categories that share a first level, shape ``(n, n)``."""
+    pairs: Array
+    """Pairs of target (row) and context (column), shape ``(n, n)``."""
+    shares: Array
+    """Chance of each category (column) to be drawn as a negative of a target (row), shape ``(n, n)``."""
+    first_levels: NDArray[np.int64]
+    """First level of each category, shape ``(n,)``."""
+    negatives: int
+    """Negatives drawn for each pair."""
+    hierarchy: float
+    """``lambda``, beside an objective that is the mean over pairs."""
+
+    @cached_property
+    def positive(self) -> Array:
+        """``P``: probability of each pair of target and context, shape ``(n, n)``."""
+        return np.asarray(self.pairs / max(self.pairs.sum(), np.finfo(float).tiny))
+
+    @cached_property
+    def negative(self) -> Array:
+        """``N``: expected negatives of each pair, shape ``(n, n)``."""
+        return np.asarray(self.negatives * self.positive.sum(axis=1, keepdims=True) * self.shares)
+
+    @cached_property
+    def siblings(self) -> Array:
+        """``lambda * w``: weight of each pair of categories that share a first level, shape ``(n, n)``."""
+        alike = (self.first_levels[:, None] == self.first_levels[None]).astype(np.float64)
+        np.fill_diagonal(alike, 0)
+        return np.asarray(self.hierarchy * alike)
 
     def value_and_gradient(self, targets: Array, contexts: Array) -> tuple[float, Array, Array]:
         """Return the objective and its gradients by both sets of vectors, each of shape ``(n, dims)``."""
@@ -41,7 +63,13 @@ class SkipGram:
 
 
 def skip_gram(
-    cooccurrence: Array, shared: NDArray[np.bool_], first_levels: NDArray[np.int64], *, negatives: int, hierarchy: float
+    cooccurrence: Array,
+    shared: NDArray[np.bool_],
+    first_levels: NDArray[np.int64],
+    *,
+    negatives: int,
+    hierarchy: float,
+    unmet: bool = True,
 ) -> SkipGram:
     """Make the objective of one matrix of co-occurrence.
 
@@ -57,15 +85,14 @@ def skip_gram(
         Negative categories for each pair.
     hierarchy
         ``lambda``, beside an objective that is the mean over pairs.
+    unmet
+        Draw negatives from the categories that a target never meets, see :func:`negative_shares`.
     """
-    positive = cooccurrence / max(cooccurrence.sum(), np.finfo(float).tiny)
-    shares = negative_shares(cooccurrence, shared, negatives=negatives)
-    siblings = (first_levels[:, None] == first_levels[None]).astype(np.float64)
-    np.fill_diagonal(siblings, 0)
-    return SkipGram(positive, negatives * positive.sum(axis=1, keepdims=True) * shares, hierarchy * siblings)
+    shares = negative_shares(cooccurrence, shared, negatives=negatives, unmet=unmet)
+    return SkipGram(cooccurrence, shares, first_levels, negatives, hierarchy)
 
 
-def negative_shares(cooccurrence: Array, shared: NDArray[np.bool_], *, negatives: int) -> Array:
+def negative_shares(cooccurrence: Array, shared: NDArray[np.bool_], *, negatives: int, unmet: bool = True) -> Array:
     """Return the chance of each category to be drawn as a target's negative, shape ``(n, n)``.
 
     As published, negatives are drawn evenly from the categories that never co-occur with the
@@ -77,9 +104,11 @@ def negative_shares(cooccurrence: Array, shared: NDArray[np.bool_], *, negatives
     - a target with fewer than ``negatives`` of these categories, or with none: each takes one
       draw, and the other draws go to all categories by their frequency to the power of 3/4, as in
       word2vec. Without this, categories that all co-occur would all get one vector.
+
+    With ``unmet`` false all draws are of the last kind (Mikolov et al. 2013).
     """
     met = np.where(shared, cooccurrence.sum(axis=0), 0.0)  # (n, n): frequency of k where it shares an area with i
-    never = (cooccurrence == 0) & (met > 0)
+    never = (cooccurrence == 0) & (met > 0) & unmet
     np.fill_diagonal(never, val=False)
     choices = never.sum(axis=1, keepdims=True)
     by_rule = np.minimum(choices / max(negatives, 1), 1.0)
@@ -88,16 +117,19 @@ def negative_shares(cooccurrence: Array, shared: NDArray[np.bool_], *, negatives
     return np.asarray(by_rule * never / np.maximum(choices, 1) + (1 - by_rule) * frequency)
 
 
+def start_vectors(categories: int, dimensions: int, *, seed: int) -> Array:
+    """Return the random start of both solvers: targets and contexts, shape ``(2, categories, dimensions)``."""
+    return np.random.default_rng(seed % 2**64).uniform(-0.5, 0.5, (2, categories, dimensions)) / dimensions
+
+
 def fit_skip_gram(objective: SkipGram, *, dimensions: int, iterations: int, learning_rate: float, seed: int) -> Array:
-    """Minimise the objective by Adam on its exact gradient; return the targets' vectors ``(n, dimensions)``.
+    """Minimise the objective by Adam on its exact gradient; return targets and contexts, shape ``(2, n, dimensions)``.
 
     The objective falls without bound towards 0 where pairs can be told apart perfectly, so the
     number of iterations is part of the method, as epochs are in the paper.
     """
-    start = np.random.default_rng(seed)
-    size = (2, len(objective.positive), dimensions)
-    vectors = start.uniform(-0.5, 0.5, size) / dimensions
-    momentum, square = np.zeros(size), np.zeros(size)
+    vectors = start_vectors(len(objective.pairs), dimensions, seed=seed)
+    momentum, square = np.zeros_like(vectors), np.zeros_like(vectors)
     # with one thread the same numbers are added in the same order on every machine
     with threadpool_limits(1, user_api="blas"):
         for step in track(range(1, iterations + 1), "learning categories"):
@@ -106,4 +138,4 @@ def fit_skip_gram(objective: SkipGram, *, dimensions: int, iterations: int, lear
             momentum += 0.1 * (gradient - momentum)
             square += 0.001 * (gradient**2 - square)
             vectors -= learning_rate * (momentum / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-12)
-    return np.asarray(vectors[0])
+    return vectors

@@ -1,47 +1,76 @@
-"""Category vectors: from clean POIs to one vector a category, and their file."""
+"""One vector a category: look up, compare, save and load."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from mmgr.categories.cooccurrence import cooccurrence_of_counts, cooccurrence_of_walks
-from mmgr.categories.graph import delaunay_graph
-from mmgr.categories.skipgram import fit_skip_gram, skip_gram
-from mmgr.categories.walks import edge_weights, random_walks
-from mmgr.config import Categories
 from mmgr.console import log
 from mmgr.errors import ArtefactError, PoiError
 from mmgr.files import check_schema, explained_writes, read_json, write_aside, write_json
-from mmgr.pois import PoiTables
 from mmgr.taxonomy import Taxonomy
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the files that :meth:`CategoryVectors.save` writes."""
+_NEAREST = 5
+"""How many neighbours of each category the table of neighbours lists."""
+_SHOWN = 5
+"""How many unknown categories a message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryVectors:
-    """One learned vector a category."""
+    """One vector a category."""
 
     taxonomy: Taxonomy
     """The categories."""
     vectors: NDArray[np.float32]
     """Their vectors, shape ``(n, dimensions)``."""
-    cooccurrence: NDArray[np.float64]
-    """Pairs of target and context that they were learned from, shape ``(n, n)``."""
+    frequency: NDArray[np.float64]
+    """POIs of each category that they were fitted on, shape ``(n,)``."""
+    cooccurrence: NDArray[np.float64] | None = None
+    """Pairs of target and context that they were learned from, shape ``(n, n)``; None where a method has none."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """How they were made: ``software``, ``method``, ``seed``, ``cell`` (m) and ``settings``."""
 
     def __post_init__(self) -> None:
         count = len(self.taxonomy)
-        if len(self.vectors) != count or self.cooccurrence.shape != (count, count):
+        pairs = None if self.cooccurrence is None else self.cooccurrence.shape
+        if len(self.vectors) != count or len(self.frequency) != count or pairs not in {None, (count, count)}:
             raise ValueError(
-                f"{count} categories, but vectors {self.vectors.shape} and co-occurrence {self.cooccurrence.shape}"
+                f"{count} categories, but vectors {self.vectors.shape}, frequencies {self.frequency.shape} "
+                f"and co-occurrence {pairs}"
             )
+
+    def of(self, first: Iterable[str], second: Iterable[str]) -> NDArray[np.float32]:
+        """Return the vector of each pair of names, shape ``(m, dimensions)``.
+
+        A category that is not in the taxonomy has the mean of its first level's vectors; where the
+        first level is unknown too, the mean of all vectors. One line of the log counts them.
+        """
+        pairs = list(zip(first, second, strict=True))
+        number = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+        row = np.fromiter((number[pair] for pair in pairs), np.int64, len(pairs))
+        distinct = list(number)
+        ids = self.taxonomy.ids([a for a, _ in distinct], [b for _, b in distinct])
+        _log_unknown(distinct, ids, np.bincount(row, minlength=len(distinct)))
+        levels = np.array(self.taxonomy.first, object)
+        table = np.zeros((len(distinct), self.vectors.shape[1]), np.float32)
+        for place, ((level, _), known) in enumerate(zip(distinct, ids, strict=True)):
+            siblings = levels == level
+            table[place] = (
+                self.vectors[known]
+                if known >= 0
+                else self.vectors[siblings if siblings.any() else slice(None)].mean(axis=0, dtype=np.float64)
+            )
+        return table[row]
 
     def neighbours(self, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the ``k`` nearest other categories of each, and their cosine similarities.
@@ -55,17 +84,25 @@ class CategoryVectors:
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : min(k, len(unit) - 1)]
         return nearest, np.take_along_axis(similarity, nearest, axis=1)
 
+    @property
+    def by_frequency(self) -> NDArray[np.int64]:
+        """The categories' rows, the most frequent first, shape ``(n,)``."""
+        return np.argsort(-self.frequency, kind="stable")
+
     def save(self, folder: Path) -> None:
-        """Write ``vectors.safetensors`` and ``taxonomy.json``."""
+        """Write ``vectors.safetensors``, ``neighbours.json``, and ``taxonomy.json`` with frequencies and provenance."""
         with explained_writes(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        tensors = {
-            "vectors": np.ascontiguousarray(self.vectors),
-            "cooccurrence": np.ascontiguousarray(self.cooccurrence),
-        }
+        tensors = {"vectors": np.ascontiguousarray(self.vectors)}
+        if self.cooccurrence is not None:
+            tensors["cooccurrence"] = np.ascontiguousarray(self.cooccurrence)
         with write_aside(folder / "vectors.safetensors") as aside:
             save_file(tensors, aside)
-        write_json(folder / "taxonomy.json", {"schema_version": SCHEMA_VERSION} | self.taxonomy.to_json())
+        head = {"schema_version": SCHEMA_VERSION, "software": self.provenance.get("software", "")}
+        write_json(folder / "neighbours.json", head | {"categories": self._neighbour_table()})
+        made = {"provenance": dict(self.provenance), "pois": [_number(count) for count in self.frequency]}
+        # last, so that a folder with a taxonomy is complete
+        write_json(folder / "taxonomy.json", head | made | self.taxonomy.to_json())
 
     @classmethod
     def load(cls, folder: Path) -> CategoryVectors:
@@ -80,90 +117,45 @@ class CategoryVectors:
         try:
             check_schema(stored["schema_version"], SCHEMA_VERSION, path=folder, stage="categories")
             tensors = load_file(folder / "vectors.safetensors")
-            return cls(Taxonomy.from_json(stored), tensors["vectors"], tensors["cooccurrence"])
+            return cls(
+                taxonomy=Taxonomy.from_json(stored),
+                vectors=tensors["vectors"],
+                frequency=np.array(stored["pois"], np.float64),
+                cooccurrence=tensors.get("cooccurrence"),
+                provenance=stored["provenance"],
+            )
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, PoiError) as error:
             raise ArtefactError(
                 f"{folder} holds no category vectors of MMGR ({error}); run `mmgr categories` again."
             ) from error
 
-
-def fit_category_vectors(tables: PoiTables, settings: Categories, *, cell: float, seed: int) -> CategoryVectors:
-    """Learn a vector for each category from the places of its POIs (Huang et al. 2022).
-
-    Points are walked over, counts are paired within polygons, and both are summed. A category that
-    never has another POI near learns nothing: it gets the mean of its first level's others.
-
-    Parameters
-    ----------
-    tables
-        The clean POIs.
-    settings
-        Parameters of walks and skip-gram.
-    cell
-        Edge in metres of the regions that walks seldom leave.
-    seed
-        Start of the walks and of the vectors.
-
-    Raises
-    ------
-    PoiError
-        If there is no category.
-    """
-    if not len(tables.taxonomy):
-        raise PoiError("there are no POI categories to learn vectors of; add a source to `pois`.")
-    cooccurrence, shared = _cooccurrence(tables, settings, cell=cell, seed=seed)
-    objective = skip_gram(
-        cooccurrence, shared, tables.taxonomy.first_ids, negatives=settings.negatives, hierarchy=settings.hierarchy
-    )
-    vectors = fit_skip_gram(
-        objective,
-        dimensions=settings.dimensions,
-        iterations=settings.iterations,
-        learning_rate=settings.learning_rate,
-        seed=seed,
-    )
-    vectors = _fill(vectors, cooccurrence, tables.taxonomy)
-    return CategoryVectors(tables.taxonomy, vectors.astype(np.float32), cooccurrence)
+    def _neighbour_table(self) -> list[dict[str, Any]]:
+        """Return each category with its count and nearest others, the most frequent first."""
+        names = self.taxonomy.names
+        nearest, similarity = self.neighbours(_NEAREST)
+        return [
+            {
+                "category": names[row],
+                "pois": _number(self.frequency[row]),
+                "nearest": {names[other]: round(float(value), 4) for other, value in zip(*found, strict=True)},
+            }
+            for row in self.by_frequency
+            for found in [(nearest[row], similarity[row])]
+        ]
 
 
-def _cooccurrence(
-    tables: PoiTables, settings: Categories, *, cell: float, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the pairs of all sources, and which categories share a study area, both ``(n, n)``."""
-    categories = len(tables.taxonomy)
-    cooccurrence = np.zeros((categories, categories))
-    presence = [np.zeros((0, categories), bool)]  # (areas, categories)
-    if len(tables.points):
-        points, category = tables.points.geometry, tables.points["category"].to_numpy(np.int32)
-        graph = delaunay_graph(np.stack([points.x.to_numpy(), points.y.to_numpy()], axis=1))
-        weights = edge_weights(graph, cell=cell, decay=settings.region_decay)
-        walks = random_walks(graph, weights, settings, seed=seed)
-        cooccurrence += cooccurrence_of_walks(walks, category, categories=categories)
-        presence.append(np.zeros((len(graph.diagonals), categories), bool))
-        presence[-1][graph.area[graph.vertex], category] = True
-    if len(tables.counts):
-        source = tables.counts["source"].to_numpy()
-        cooccurrence += cooccurrence_of_counts(
-            tables.count_matrix,
-            tables.counts.geometry,
-            source,
-            decay=settings.region_decay,
-            contexts=settings.walks * (settings.length - 1),
-        )
-        presence.extend(tables.count_matrix[source == number].any(axis=0)[None] for number in np.unique(source))
-    areas = np.concatenate(presence).astype(np.float64)
-    return cooccurrence, areas.T @ areas > 0
+def _number(count: float) -> float:
+    """Return a count as JSON shows it best: whole where it is whole."""
+    return int(count) if float(count).is_integer() else float(count)
 
 
-def _fill(vectors: NDArray[np.float64], cooccurrence: NDArray[np.float64], taxonomy: Taxonomy) -> NDArray[np.float64]:
-    """Give categories without any context the mean of their first level."""
-    alone = cooccurrence.sum(axis=1) == 0
-    if alone.any():
-        log.info("%d of %d categories have no POI, or none near another; they get the mean of their first level",
-                 alone.sum(), len(alone))  # fmt: skip
-    filled = vectors.copy()
-    for row in np.flatnonzero(alone):
-        siblings = ~alone & (taxonomy.first_ids == taxonomy.first_ids[row])
-        if siblings.any():
-            filled[row] = vectors[siblings].mean(axis=0)
-    return filled
+def _log_unknown(pairs: Sequence[tuple[str, str]], ids: NDArray[np.int32], totals: NDArray[np.int64]) -> None:
+    unknown = np.flatnonzero(ids < 0)
+    if len(unknown):
+        ranked = unknown[np.argsort(-totals[unknown], kind="stable")]
+        shown = [f"{'/'.join(dict.fromkeys(pairs[row]))!r} ({totals[row]})" for row in ranked[:_SHOWN]]
+        shown += ["..."] if len(unknown) > _SHOWN else []
+        log.warning(
+            "%d of %d POIs have one of %d unknown categories: %s; the mean of their first level, or of all, stands in",
+            totals[unknown].sum(), totals.sum(), len(unknown), ", ".join(shown),
+        )  # fmt: skip

@@ -1,0 +1,374 @@
+"""The methods as scikit-learn estimators: from a POI table to one vector a POI, that of its category."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from mmgr.categories.fit import fit_places
+from mmgr.categories.frames import SECOND_LEVEL, names_of_frame, places_of_frame
+from mmgr.categories.vectors import CategoryVectors
+from mmgr.config import Categories
+from mmgr.errors import ConfigError
+
+
+class CategoryEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+    """What all methods share: ``X`` is a POI table, the result one vector a POI.
+
+    ``X`` is a GeoDataFrame of points in a projected CRS with metre units, or a DataFrame with ``x``
+    and ``y`` in metres. Columns ``first_level`` and ``second_level`` name the category; a table
+    without a column ``second_level`` has one level. Other columns are not looked at.
+
+    Attributes
+    ----------
+    taxonomy_ : Taxonomy
+        The categories.
+    vectors_ : ndarray of shape (n_categories, n_dimensions), float32
+        Their vectors.
+    frequency_ : ndarray of shape (n_categories,)
+        POIs of each.
+    n_features_in_ : int
+        Columns of the table.
+    feature_names_in_ : ndarray of str
+        Their names.
+    """
+
+    _method: ClassVar[str]
+    first_level: str
+    second_level: str | None
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+        """Give each category a vector.
+
+        Parameters
+        ----------
+        X
+            The POI table.
+        y
+            Not used.
+
+        Raises
+        ------
+        PoiError
+            If there is no POI, a column or a name is missing, a coordinate is missing or infinite,
+            or the CRS is not one of metres.
+        ConfigError
+            If a parameter is out of its range.
+        """
+        settings = self._settings()
+        places = places_of_frame(X, first_level=self.first_level, second_level=self.second_level)
+        made = fit_places(places, settings, cell=self._cell(), seed=self._seed())
+        self.taxonomy_, self.vectors_, self.frequency_ = made.taxonomy, made.vectors, made.frequency
+        self.n_features_in_ = X.shape[1]
+        self.feature_names_in_ = np.array([str(column) for column in X.columns], object)
+        self._made = made
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Return the vector of each POI's category, shape ``(n_pois, n_dimensions)``.
+
+        Only the columns of the category are read. A category that was not fitted, or has no name,
+        has the mean of its first level's vectors; where the first level is unknown too, the mean of
+        all. The log counts them.
+
+        Raises
+        ------
+        PoiError
+            If a column is missing.
+        """
+        check_is_fitted(self, "vectors_")
+        names = names_of_frame(X, first_level=self.first_level, second_level=self.second_level)
+        return self.to_vectors().of(*names)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
+        """Return a name for each dimension, shape ``(n_dimensions,)``."""
+        check_is_fitted(self, "vectors_")
+        return np.array(self._dimension_names(), object)
+
+    def to_vectors(self) -> CategoryVectors:
+        """Return the fitted vectors as the artefact that is saved and loaded."""
+        check_is_fitted(self, "vectors_")
+        return self._made
+
+    def _settings(self) -> Categories:
+        """Return the parameters as the configuration holds them, checked."""
+        given = {name: value for name, value in self.get_params().items() if name in Categories.model_fields}
+        try:
+            return Categories(method=self._method, **given)
+        except ValidationError as error:
+            faults = "; ".join(_fault(fault) for fault in error.errors())
+            raise ConfigError(f"{type(self).__name__} cannot be fitted: {faults}") from None
+
+    def _cell(self) -> float:
+        cell = float(getattr(self, "cell", 1.0))
+        if not (np.isfinite(cell) and cell > 0):
+            raise ConfigError(f"{type(self).__name__} cannot be fitted: `cell` is positive metres (got {cell})")
+        return cell
+
+    def _seed(self) -> int:
+        state = getattr(self, "random_state", 0)
+        if isinstance(state, int | np.integer):
+            return int(state)
+        return int(check_random_state(state).randint(2**31 - 1))
+
+    def _dimension_names(self) -> list[str]:
+        return [f"{type(self).__name__.lower()}{axis}" for axis in range(self.vectors_.shape[1])]
+
+
+class SkipGramVectors(CategoryEstimator):
+    """Vectors learned from random walks between neighbouring POIs (Huang et al. 2022).
+
+    Parameters
+    ----------
+    dimensions
+        Length of a vector.
+    walks, length, p, q
+        Walks from each POI, POIs in a walk, and the return and in-out parameters of node2vec.
+    region_decay
+        Weight of a step that leaves its region (``a_r``).
+    cell
+        Edge in metres of the square regions.
+    negatives
+        Negative categories for each pair; see :func:`mmgr.categories.skipgram.negative_shares`.
+    hierarchy
+        ``lambda`` of the term that draws categories of one first level together.
+    solver
+        ``"cooccurrence"``: all pairs at once, on their counts; ``"minibatch"``: batches of pairs, as published.
+    learning_rate
+        Adam's step size; by default 0.01 for the counts and the published 0.0005 for mini-batches.
+    iterations
+        Steps of the solver on counts.
+    epochs, batch_size
+        How often mini-batches go through all pairs, and how many pairs one holds.
+    random_state
+        Start of walks, vectors and samples.
+    first_level, second_level
+        Columns of the category.
+    """
+
+    _method = "skip-gram"
+
+    def __init__(
+        self,
+        dimensions: int = 64,
+        *,
+        walks: int = 5,
+        length: int = 10,
+        p: float = 0.5,
+        q: float = 0.5,
+        region_decay: float = 0.4,
+        cell: float = 250.0,
+        negatives: int = 5,
+        hierarchy: float = 4e-6,
+        solver: str = "cooccurrence",
+        learning_rate: float | None = None,
+        iterations: int = 500,
+        epochs: int = 100,
+        batch_size: int = 128,
+        random_state: Any = None,
+        first_level: str = "first_level",
+        second_level: str | None = SECOND_LEVEL,
+    ) -> None:
+        self.dimensions = dimensions
+        self.walks = walks
+        self.length = length
+        self.p = p
+        self.q = q
+        self.region_decay = region_decay
+        self.cell = cell
+        self.negatives = negatives
+        self.hierarchy = hierarchy
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.iterations = iterations
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.first_level = first_level
+        self.second_level = second_level
+
+
+class Place2VecVectors(CategoryEstimator):
+    """Vectors learned from each POI's nearest POIs, the nearer the heavier (Yan et al. 2017).
+
+    The pairs are those of :func:`mmgr.categories.contexts.nearest_contexts`; skip-gram with negatives
+    by frequency (to the power 3/4, as in word2vec) learns from them.
+
+    Parameters
+    ----------
+    dimensions
+        Length of a vector.
+    neighbours
+        Nearest POIs that are a POI's contexts.
+    power
+        A context weighs by its distance to the power of ``-power``.
+    negatives
+        Negative categories for each pair.
+    solver, learning_rate, iterations, epochs, batch_size
+        As of :class:`SkipGramVectors`.
+    random_state
+        Start of vectors and samples.
+    first_level, second_level
+        Columns of the category.
+    """
+
+    _method = "place2vec"
+
+    def __init__(
+        self,
+        dimensions: int = 64,
+        *,
+        neighbours: int = 10,
+        power: float = 1.0,
+        negatives: int = 5,
+        solver: str = "cooccurrence",
+        learning_rate: float | None = None,
+        iterations: int = 500,
+        epochs: int = 100,
+        batch_size: int = 128,
+        random_state: Any = None,
+        first_level: str = "first_level",
+        second_level: str | None = SECOND_LEVEL,
+    ) -> None:
+        self.dimensions = dimensions
+        self.neighbours = neighbours
+        self.power = power
+        self.negatives = negatives
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.iterations = iterations
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.first_level = first_level
+        self.second_level = second_level
+
+
+class OneHotVectors(CategoryEstimator):
+    """Two-level one-hot vectors, which learn nothing: first levels, then categories.
+
+    Parameters
+    ----------
+    level_weights
+        Value of the one in the first level's part and in the second's.
+    first_level, second_level
+        Columns of the category.
+    """
+
+    _method = "one-hot"
+
+    def __init__(
+        self,
+        level_weights: tuple[float, float] = (1.0, 1.0),
+        *,
+        first_level: str = "first_level",
+        second_level: str | None = SECOND_LEVEL,
+    ) -> None:
+        self.level_weights = level_weights
+        self.first_level = first_level
+        self.second_level = second_level
+
+    def _dimension_names(self) -> list[str]:
+        levels = [f"{self.first_level}_{name}" for name in sorted(set(self.taxonomy_.first))]
+        return [*levels, *(f"category_{name}" for name in self.taxonomy_.names)]
+
+
+class TfidfVectors(CategoryEstimator):
+    """One-hot vectors times inverse document frequency; see :func:`mmgr.categories.counted.tf_idf`.
+
+    Parameters
+    ----------
+    cell
+        Edge in metres of the square cells that are documents.
+    first_level, second_level
+        Columns of the category.
+    """
+
+    _method = "tf-idf"
+
+    def __init__(
+        self, cell: float = 250.0, *, first_level: str = "first_level", second_level: str | None = SECOND_LEVEL
+    ) -> None:
+        self.cell = cell
+        self.first_level = first_level
+        self.second_level = second_level
+
+    def _dimension_names(self) -> list[str]:
+        return [f"category_{name}" for name in self.taxonomy_.names]
+
+
+class TextVectors(CategoryEstimator):
+    """Vectors of the categories' names by a sentence-transformers model on this machine.
+
+    Parameters
+    ----------
+    model
+        Folder of the model; nothing is fetched. Needs ``pip install 'mmgr[text]'``.
+    dimensions
+        Reduce to as many principal components; None keeps the model's own length.
+    first_level, second_level
+        Columns of the category.
+    """
+
+    _method = "text"
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        dimensions: int | None = None,
+        first_level: str = "first_level",
+        second_level: str | None = SECOND_LEVEL,
+    ) -> None:
+        self.model = model
+        self.dimensions = dimensions
+        self.first_level = first_level
+        self.second_level = second_level
+
+
+ESTIMATORS: dict[str, type[CategoryEstimator]] = {
+    kind._method: kind  # noqa: SLF001 - this module's own
+    for kind in (SkipGramVectors, OneHotVectors, TfidfVectors, Place2VecVectors, TextVectors)
+}
+"""The estimator of each ``categories.method``."""
+
+
+def make_category_vectors(method: str = "skip-gram", **parameters: Any) -> CategoryEstimator:
+    """Return the estimator of a method.
+
+    Parameters
+    ----------
+    method
+        ``skip-gram``, ``one-hot``, ``tf-idf``, ``place2vec`` or ``text``.
+    parameters
+        Those of the estimator.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such method, or it has no such parameter.
+    """
+    if method not in ESTIMATORS:
+        near = get_close_matches(method, ESTIMATORS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(
+            f"there is no method {method!r} of category vectors; {hint}known are {', '.join(ESTIMATORS)}."
+        )
+    kind = ESTIMATORS[method]
+    try:
+        return kind(**parameters)
+    except TypeError as error:
+        raise ConfigError(f"{kind.__name__}: {error}") from error
+
+
+def _fault(fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    return f"{f'`{place}`: ' if place else ''}{fault['msg'].removeprefix('Value error, ')} (got {fault['input']!r})"
