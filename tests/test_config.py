@@ -16,6 +16,7 @@ regions:
   kind: grid
   size: 200
 """
+POIS = "pois: {sources: [{path: p.csv, first_level: kind}]}"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -40,6 +41,13 @@ def test_a_dumped_configuration_loads_again(tmp_path: Path) -> None:
     assert load_config(write(tmp_path / "again", dump_config(config))) == config
 
 
+def test_pois_are_enough_and_images_are(tmp_path: Path) -> None:
+    alone = load_config(write(tmp_path, f"regions: {{size: 9}}\n{POIS}"))
+    assert alone.images is None
+    assert alone.build_inputs == {"pois.sources[0].path": tmp_path / "p.csv"}
+    assert load_config(write(tmp_path, MINIMAL)).build_inputs == {"images.path": tmp_path / "images"}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -49,7 +57,14 @@ def test_a_dumped_configuration_loads_again(tmp_path: Path) -> None:
         ),
         (MINIMAL + "evaluat: {}\n", "city.yaml:6: unknown key `evaluat`; did you mean `evaluate`?"),
         (MINIMAL + "qqq: {}\n", "known are attribution, categories, evaluate"),
-        ("regions: {size: 1}\n", "`images` is missing"),
+        ("images: {path: a}\n", "`regions` is missing"),
+        ("regions: {size: 1}\n", "nothing to learn from: name `images`, `pois`, or both"),
+        (
+            f"regions: {{kind: footprints}}\n{POIS}",
+            "footprints are outlines of images: without `images`, name polygons",
+        ),
+        (f"regions: {{size: 9, unit: pixels}}\n{POIS}", "without `images`, give it in metres"),
+        (f"regions: {{size: 9, group: folder}}\n{POIS}", "without `images`, name a column"),
         ("images: {path: a}\nregions: {kind: grid}\n", "city.yaml:2: `regions`: a grid needs `size`"),
         ("images: {path: a}\nregions: {kind: polygons}\n", "need `path`"),
         ("images: {path: a}\nregions: {size: -3}\n", "city.yaml:2: `regions.size`"),

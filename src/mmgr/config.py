@@ -18,6 +18,9 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
+FOLDER = "folder"
+"""The value of `regions.group` that takes the name of the images' folder."""
+
 
 class Section(BaseModel):
     """A part of the configuration; a key that it does not know is an error."""
@@ -58,8 +61,9 @@ class Regions(Section):
     """The units that get a vector."""
 
     kind: Literal["grid", "footprints", "polygons"] = "grid"
-    """`grid`: squares over the images; `footprints`: one region per image place, or per polygon of
-    `path`, with the patch cut on the image's own pixels; `polygons`: any polygons of `path`."""
+    """`grid`: squares over the images, or over the POIs where there are no images; `footprints`: one region per
+    image place, or per polygon of `path`, with the patch cut on the image's own pixels; `polygons`: any polygons of
+    `path`."""
     size: Positive | None = None
     """Edge of a grid cell; not used by the other kinds."""
     unit: Literal["metres", "pixels"] = "metres"
@@ -72,7 +76,8 @@ class Regions(Section):
     """Column of `path` that names each region's group, such as its city; `folder` takes the name
     of the folder that the image lies in."""
     crs: str | None = None
-    """A projected CRS in metres for all distances; by default the images' own, or the UTM zone."""
+    """A projected CRS in metres for all distances; by default the images' own, or the UTM zone of the images, or
+    without them of the polygons or POIs."""
     pixels: Annotated[int, Field(ge=16, le=2048)] = 128
     """Edge of a stored patch in pixels; the image is resampled where it differs."""
     min_valid: Fraction = 0.5
@@ -319,8 +324,8 @@ class Config(Section):
     """The folder that all stages write to."""
     seed: int = 0
     """Of everything random."""
-    images: Images
-    """Imagery."""
+    images: Images | None = None
+    """Imagery; without it, nothing is trained, and a region's vector is made of its POIs' categories alone."""
     regions: Regions
     """The units that get a vector."""
     pois: Pois | None = None
@@ -337,6 +342,35 @@ class Config(Section):
     """Sentences that the report repeats: what the data cannot show."""
     attribution: tuple[str, ...] = ()
     """Lines that the report repeats: whom to credit for the data."""
+
+    @model_validator(mode="after")
+    def _has_something_to_learn_from(self) -> Config:
+        if self.images is not None:
+            return self
+        if self.pois is None:
+            raise ValueError("there is nothing to learn from: name `images`, `pois`, or both")
+        if self.regions.kind == "footprints" and self.regions.path is None:
+            raise ValueError(
+                "regions of kind footprints are outlines of images: without `images`, name polygons as "
+                "`regions.path`, or choose the kind grid or polygons"
+            )
+        if self.regions.kind == "grid" and self.regions.unit == "pixels":
+            raise ValueError("`regions.size` in pixels is that of images: without `images`, give it in metres")
+        if self.regions.group == FOLDER:
+            raise ValueError("`regions.group: folder` names folders of images: without `images`, name a column")
+        return self
+
+    @property
+    def build_inputs(self) -> dict[str, Path]:
+        """Files that the region store is made from, by the name of their setting."""
+        found = {} if self.images is None else {"images.path": self.images.path}
+        if self.regions.path:
+            found["regions.path"] = self.regions.path
+        for number, source in enumerate(self.pois.sources if self.pois else ()):
+            found[f"pois.sources[{number}].path"] = source.path
+            if isinstance(source, PointSource) and source.area:
+                found[f"pois.sources[{number}].area"] = source.area
+        return found
 
     @model_validator(mode="after")
     def _tasks_have_names_of_their_own(self) -> Config:

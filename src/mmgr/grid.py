@@ -1,4 +1,4 @@
-"""A grid of square cells over the images."""
+"""A grid of square cells over the images, or over other shapes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MOST_CELLS = 50_000_000
 """More cells than this are taken for a mistake in the size."""
 _WHOLE = 1e-6
 """Part of a cell, or of a pixel on 10,000, that rounding may leave over."""
+_NO_SIZE = "a grid needs `regions.size`, the edge of a cell"
 
 
 def make_grid(settings: Regions, imagery: Imagery, crs: CRS) -> gpd.GeoDataFrame:
@@ -37,20 +38,44 @@ def make_grid(settings: Regions, imagery: Imagery, crs: CRS) -> gpd.GeoDataFrame
     west, _, _, north = (float(value) for value in outlines.total_bounds)
     if not _shares_pixels(imagery, crs):
         west, north = np.floor(west / edge + _WHOLE) * edge, np.ceil(north / edge - _WHOLE) * edge
-    column, row = _cells_of(outlines.geometry.to_numpy(), west, north, edge, settings)
+    return _cover(outlines.geometry.to_numpy(), (west, north), edge, crs, settings, what="these images")
+
+
+def make_grid_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS) -> gpd.GeoDataFrame:
+    """Cover shapes in ``crs`` with square cells that start at multiples of their edge, as :func:`make_grid` does.
+
+    Raises
+    ------
+    RegionError
+        If the size gives no sensible number of cells.
+    """
+    if settings.size is None:
+        raise RegionError(_NO_SIZE)
+    edge = settings.size
+    west, _, _, north = (float(value) for value in shapely.total_bounds(shapes))
+    corner = (float(np.floor(west / edge + _WHOLE)) * edge, float(np.ceil(north / edge - _WHOLE)) * edge)
+    return _cover(shapes, corner, edge, crs, settings, what="these POIs")
+
+
+def _cover(
+    shapes: NDArray[np.object_], corner: tuple[float, float], edge: float, crs: CRS, settings: Regions, *, what: str
+) -> gpd.GeoDataFrame:
+    """Return the cells that share an area with a shape, numbered from the north-west ``corner``."""
+    west, north = corner
+    column, row = _cells_of(shapes, west, north, edge, settings, what=what)
     left, top = west + column * edge, north - row * edge
-    shapes = shapely.box(left, top - edge, left + edge, top)
+    squares = shapely.box(left, top - edge, left + edge, top)
     digits = max(5, len(str(int(max(column.max(), row.max())))))
     names = [f"x{x:0{digits}}_y{y:0{digits}}" for x, y in zip(column.tolist(), row.tolist(), strict=True)]
     log.info("regions: %d cells of %g m", len(names), edge)
     index = pd.Index(names, dtype=object, name="region_id")
-    return gpd.GeoDataFrame({"group": np.full(len(index), "", object)}, index=index, geometry=shapes, crs=crs)
+    return gpd.GeoDataFrame({"group": np.full(len(index), "", object)}, index=index, geometry=squares, crs=crs)
 
 
 def cell_edge(settings: Regions, imagery: Imagery, outlines: gpd.GeoDataFrame) -> float:
     """Return the edge of a cell in metres: the size, times the images' median pixel if it counts pixels."""
     if settings.size is None:
-        raise RegionError("a grid needs `regions.size`, the edge of a cell")
+        raise RegionError(_NO_SIZE)
     if settings.unit == "metres":
         return settings.size
     files = imagery.files
@@ -75,7 +100,7 @@ def _shares_pixels(imagery: Imagery, crs: CRS) -> bool:
 
 
 def _cells_of(
-    shapes: NDArray[np.object_], west: float, north: float, edge: float, settings: Regions
+    shapes: NDArray[np.object_], west: float, north: float, edge: float, settings: Regions, *, what: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return column and row of each cell that shares an area with a shape, row by row."""
     bounds = shapely.bounds(shapes)
@@ -86,7 +111,7 @@ def _cells_of(
     total = int(np.prod(last - first, axis=1).sum())
     if total > MOST_CELLS:
         raise RegionError(
-            f"a grid of {settings.size:g} {settings.unit} has {total:,} cells over these images; "
+            f"a grid of {settings.size:g} {settings.unit} has {total:,} cells over {what}; "
             "choose a larger `regions.size`."
         )
     found = [_cells_in(*part, west, north, edge) for part in zip(shapes, first, last, strict=True)]

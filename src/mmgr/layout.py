@@ -54,12 +54,13 @@ class Layout:
 
     @property
     def bundle(self) -> Path:
-        """The trained model."""
+        """The trained model; not there without images."""
         return self.folder / "bundle"
 
     @property
     def embeddings(self) -> Path:
-        """Folder of the embeddings: `embeddings`, `image`, `poi` and `random`, each GeoParquet."""
+        """Folder of the embeddings: `embeddings`, `image`, `poi` and `random`, each GeoParquet; `image` and `random`
+        are not there without images, nor `poi` without POIs."""
         return self.folder / "embeddings"
 
     @property

@@ -16,17 +16,16 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from mmgr.config import Regions
+from mmgr.config import FOLDER, Regions
 from mmgr.console import log
 from mmgr.errors import RegionError
-from mmgr.grid import make_grid
+from mmgr.grid import make_grid, make_grid_over
 from mmgr.imagery import Imagery, store_crs
 from mmgr.tables import polygons_only, read_vector
 
 _WHAT = "regions"
+_DEGREES = CRS.from_epsg(4326)
 _SHOWN = 5
-FOLDER = "folder"
-"""The value of ``group`` that takes the name of the images' folder."""
 
 
 def make_regions(settings: Regions, imagery: Imagery, crs: CRS | None = None) -> gpd.GeoDataFrame:
@@ -61,6 +60,40 @@ def make_regions(settings: Regions, imagery: Imagery, crs: CRS | None = None) ->
     if settings.group == FOLDER:
         regions["group"] = _folders(regions, imagery)
     return regions
+
+
+def make_regions_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS) -> gpd.GeoDataFrame:
+    """Make the regions of a run without images: the user's polygons, or a grid.
+
+    Parameters
+    ----------
+    shapes
+        What a grid covers: where POIs are known, in ``crs``.
+    settings
+        Their kind, size and file.
+    crs
+        The store's CRS, projected, in metres.
+
+    Returns
+    -------
+    A regions frame as of :func:`make_regions`.
+
+    Raises
+    ------
+    RegionError
+        If ids are missing or double, or a grid has no sensible number of cells.
+    """
+    if settings.kind == "grid":
+        return make_grid_over(shapes, settings, crs)
+    _, names, polygons, groups = _read_polygons(settings, crs)
+    return _frame(names, polygons, crs, groups)
+
+
+def polygon_bounds(settings: Regions) -> tuple[float, float, float, float]:
+    """Return west, south, east and north in degrees of the polygons that the user gave as regions."""
+    frame, *_ = _read_polygons(settings, _DEGREES)
+    west, south, east, north = (float(value) for value in frame.to_crs(_DEGREES).total_bounds)
+    return west, south, east, north
 
 
 def region_edge(regions: gpd.GeoDataFrame) -> float:
@@ -115,6 +148,20 @@ def _unique_names(imagery: Imagery, rows: Sequence[int]) -> list[str]:
 
 
 def _from_polygons(settings: Regions, imagery: Imagery, crs: CRS) -> gpd.GeoDataFrame:
+    frame, names, shapes, groups = _read_polygons(settings, crs)
+    met = _meets_images(shapes, imagery, crs)
+    if not met.any():
+        raise RegionError(_no_overlap(frame, imagery, settings))
+    if not met.all():
+        log.info(
+            "regions: %d of %d polygons of %s meet no image and are left out", (~met).sum(), len(met), settings.path
+        )
+    kept = np.flatnonzero(met)
+    return _frame([names[row] for row in kept], shapes[kept], crs, [groups[row] for row in kept])
+
+
+def _read_polygons(settings: Regions, crs: CRS) -> tuple[gpd.GeoDataFrame, list[str], NDArray[np.object_], list[str]]:
+    """Return the features as they are in the file, with their ids, shapes in ``crs`` and groups."""
     path = settings.path
     if path is None:
         raise RegionError("regions of polygons need `regions.path`")
@@ -123,14 +170,7 @@ def _from_polygons(settings: Regions, imagery: Imagery, crs: CRS) -> gpd.GeoData
     frame = polygons_only(frame, path=path, what=_WHAT)
     names = _ids(frame, settings)
     groups = [""] * len(frame) if group is None else _texts(frame[group])
-    shapes = frame.to_crs(crs).geometry.to_numpy()
-    met = _meets_images(shapes, imagery, crs)
-    if not met.any():
-        raise RegionError(_no_overlap(frame, imagery, settings))
-    if not met.all():
-        log.info("regions: %d of %d polygons of %s meet no image and are left out", (~met).sum(), len(met), path)
-    kept = np.flatnonzero(met)
-    return _frame([names[row] for row in kept], shapes[kept], crs, [groups[row] for row in kept])
+    return frame, names, frame.to_crs(crs).geometry.to_numpy(), groups
 
 
 def _ids(frame: gpd.GeoDataFrame, settings: Regions) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import geopandas as gpd
 
-from mmgr.config import Config, PointSource, dump_config, load_config
+from mmgr.config import Config, dump_config, load_config
 from mmgr.console import log
 from mmgr.files import exclusive, explained_writes, read_json, write_text
 from mmgr.layout import Layout
@@ -63,12 +63,12 @@ class Run:
 
         return CategoryVectors.load(self.layout.categories) if self.config.pois else None
 
-    def pretrain(self, *, force: bool = False) -> Bundle:
-        """Train the encoders without labels."""
+    def pretrain(self, *, force: bool = False) -> Bundle | None:
+        """Train the encoders without labels; none without images."""
         self.do("pretrain", force=force)
         from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
 
-        return load_bundle(self.layout.bundle)
+        return load_bundle(self.layout.bundle) if self.config.images else None
 
     def embed(self, *, force: bool = False) -> gpd.GeoDataFrame:
         """Compute one vector per region, in the column ``embedding``."""
@@ -158,7 +158,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         title="cut patches and join them with POIs",
         after=(),
         settings={key: shown[key] for key in ("images", "regions", "pois")},
-        inputs=dict(_build_inputs(config)),
+        inputs=config.build_inputs,
         outputs=(layout.regions, layout.set_aside),
         unfinished=(layout.unfinished_regions,),
     )
@@ -177,7 +177,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         after=("build", "categories"),
         settings={"pretrain": shown["pretrain"], "seed": config.seed},
         inputs={"pretrain.weights": weights} if isinstance(weights, Path) else {},
-        outputs=(layout.bundle,),
+        outputs=(layout.bundle,) if config.images else (),
         unfinished=(layout.pretrain,),
     )
     yield Stage(
@@ -212,13 +212,3 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         inputs={},
         outputs=(layout.report,),
     )
-
-
-def _build_inputs(config: Config) -> Iterator[tuple[str, Path]]:
-    yield "images.path", config.images.path
-    if config.regions.path:
-        yield "regions.path", config.regions.path
-    for number, source in enumerate(config.pois.sources if config.pois else ()):
-        yield f"pois.sources[{number}].path", source.path
-        if isinstance(source, PointSource) and source.area:
-            yield f"pois.sources[{number}].area", source.area

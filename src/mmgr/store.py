@@ -152,9 +152,9 @@ class StoreInfo:
     crs: str
     """The projected CRS, in metres, of all geometry."""
     pixels: int
-    """Edge of a patch in pixels."""
+    """Edge of a patch in pixels; 0 where no region has one, as in a run without images."""
     bands: int
-    """Bands of a patch."""
+    """Bands of a patch; 0 where no region has one."""
     edge: float
     """Edge of a region in metres (the square root of the median area)."""
     taxonomy: Taxonomy

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
+from pyproj import CRS
 from threadpoolctl import threadpool_limits
 
 from mmgr.config import Config
-from mmgr.console import log, track
+from mmgr.console import log, quiet, track
 from mmgr.errors import RegionError
 from mmgr.files import read_json, settings_hash, write_aside, write_json
-from mmgr.imagery import Imagery, cut_patches, store_crs
+from mmgr.imagery import Imagery, SetAside, choose_crs, cut_patches, store_crs
 from mmgr.layout import Layout
-from mmgr.pois import PoiTables, check_overlap, make_bags, read_pois, settle_outside
-from mmgr.regions import make_regions, region_edge
+from mmgr.pois import PoiTables, check_overlap, known_shapes, make_bags, poi_bounds, read_pois, settle_outside
+from mmgr.regions import make_regions, make_regions_over, polygon_bounds, region_edge
 from mmgr.stages import input_fingerprint
 from mmgr.store import Patches, PoiBags, StoreInfo, stored_ids, write_store
 from mmgr.taxonomy import Taxonomy
@@ -25,42 +27,65 @@ from mmgr.taxonomy import Taxonomy
 
 def act(config: Config, layout: Layout) -> None:
     """Write the region store, the clean POI tables and the list of images set aside."""
-    imagery = Imagery.open(config.images)
-    crs = store_crs(imagery, config.regions.crs)
-    regions = make_regions(config.regions, imagery, crs)
-    edge = region_edge(regions)
+    imagery = None if config.images is None else Imagery.open(config.images)
+    crs = _crs_without_images(config) if imagery is None else store_crs(imagery, config.regions.crs)
+    tables = None if config.pois is None else read_pois(config.pois, crs=crs)
+    regions = _regions(config, imagery, tables, crs)
     bags, taxonomy = PoiBags.empty(len(regions)), Taxonomy((), ())
-    if config.pois:
-        tables = read_pois(config.pois, crs=crs)
+    if config.pois and tables:
         check_overlap(tables, regions)
         tables = settle_outside(tables, regions, config.pois)
         bags, taxonomy = make_bags(tables, regions, radius=config.pois.radius), tables.taxonomy
         _save_tables(tables, layout.pois)
     else:
         shutil.rmtree(layout.pois, ignore_errors=True)
-    info = StoreInfo(
-        crs=crs.to_string(),
-        pixels=config.regions.pixels,
-        bands=len(config.images.bands),
-        edge=edge,
-        taxonomy=taxonomy,
-        provenance={
-            "software": version("mmgr"),
-            "name": config.name,
-            "seed": config.seed,
-            "settings": {
-                "images": config.images.model_dump(mode="json"),
-                "regions": config.regions.model_dump(mode="json"),
-            },
-            "inputs": {"images.path": input_fingerprint(config.images.path, what="images.path")},
-        },
-    )
-    _write(config, layout, imagery=imagery, regions=regions, bags=bags, info=info)
+    info = _info(config, regions, taxonomy)
+    if imagery is None:
+        _write_without_images(layout, regions=regions, bags=bags, info=info)
+    else:
+        _write(config, layout, imagery=imagery, regions=regions, bags=bags, info=info)
+
+
+def _crs_without_images(config: Config) -> CRS:
+    """Choose the CRS by the user's polygons; for a grid, by the POIs."""
+    if config.regions.kind != "grid":
+        with quiet():  # the polygons are read again, in the CRS that is chosen here
+            bounds = polygon_bounds(config.regions)
+        return choose_crs(bounds, config.regions.crs, what="the regions")
+    if config.pois is None:
+        raise RegionError("a grid without images covers the POIs: name `pois`.")
+    return choose_crs(poi_bounds(config.pois), config.regions.crs, what="the POIs")
+
+
+def _regions(config: Config, imagery: Imagery | None, tables: PoiTables | None, crs: CRS) -> gpd.GeoDataFrame:
+    if imagery is not None:
+        return make_regions(config.regions, imagery, crs)
+    covered = np.empty(0, object) if tables is None or config.regions.kind != "grid" else known_shapes(tables)
+    return make_regions_over(covered, config.regions, crs)
 
 
 def _save_tables(tables: PoiTables, folder: Path) -> None:
     with write_aside(folder) as aside:
         tables.save(aside)
+
+
+def _info(config: Config, regions: gpd.GeoDataFrame, taxonomy: Taxonomy) -> StoreInfo:
+    """Describe the store; without images a patch has neither pixels nor bands."""
+    shown = config.model_dump(mode="json")
+    return StoreInfo(
+        crs=regions.crs.to_string(),
+        pixels=0 if config.images is None else config.regions.pixels,
+        bands=0 if config.images is None else len(config.images.bands),
+        edge=region_edge(regions),
+        taxonomy=taxonomy,
+        provenance={
+            "software": version("mmgr"),
+            "name": config.name,
+            "seed": config.seed,
+            "settings": {key: shown[key] for key in ("images", "regions", "pois")},
+            "inputs": {name: input_fingerprint(path, what=name) for name, path in config.build_inputs.items()},
+        },
+    )
 
 
 def _write(
@@ -85,8 +110,28 @@ def _write(
         )
     if written < len(regions):
         log.info("%d of %d regions have too little image and are left out", len(regions) - written, len(regions))
-    _finish(layout, imagery)
+    _finish(layout, imagery.set_aside)
     log.info("%d regions of %.0f m in %s", written, info.edge, info.crs)
+
+
+def _write_without_images(layout: Layout, *, regions: gpd.GeoDataFrame, bags: PoiBags, info: StoreInfo) -> None:
+    """Store the regions whose POIs are known: nothing else says anything of a region."""
+    rows = np.flatnonzero(bags.known)
+    if not len(rows):
+        raise RegionError(
+            f"no POIs are known in any of the {len(regions)} regions: no centre lies in a source's `area` or the box "
+            "around its points, and no polygon of counts covers half a region."
+        )
+    if len(rows) < len(regions):
+        log.info("%d of %d regions have unknown POIs and are left out", len(regions) - len(rows), len(regions))
+    shutil.rmtree(layout.unfinished_regions, ignore_errors=True)
+    layout.unfinished_regions.mkdir(parents=True)
+    nothing = np.zeros((0, info.pixels, info.pixels, info.bands), np.uint8)
+    patches = (Patches(int(row), (), nothing) for row in rows)
+    path = layout.unfinished_regions / "regions.lance"
+    write_store(path, regions=regions, patches=patches, bags=bags, info=info, batch=4096)
+    _finish(layout, ())
+    log.info("%d regions of %.0f m in %s, without images", len(rows), info.edge, info.crs)
 
 
 def _resume(unfinished: Path, mark: str) -> set[str]:
@@ -112,21 +157,21 @@ def _noting(patches: Iterator[Patches], imagery: Imagery, unfinished: Path) -> I
     noted = -1
     for item in patches:
         if len(imagery.set_aside) != noted:
-            noted = _note_set_aside(unfinished, imagery)
+            noted = _note_set_aside(unfinished, imagery.set_aside)
         yield item
-    _note_set_aside(unfinished, imagery)
+    _note_set_aside(unfinished, imagery.set_aside)
 
 
-def _note_set_aside(unfinished: Path, imagery: Imagery) -> int:
+def _note_set_aside(unfinished: Path, entries: Sequence[SetAside]) -> int:
     path = unfinished / "set_aside.json"
     listed = {entry["path"]: entry["reason"] for entry in (read_json(path) if path.is_file() else [])}
-    listed |= {str(entry.path): entry.reason for entry in imagery.set_aside}
+    listed |= {str(entry.path): entry.reason for entry in entries}
     write_json(path, [{"path": name, "reason": reason} for name, reason in sorted(listed.items())])
-    return len(imagery.set_aside)
+    return len(entries)
 
 
-def _finish(layout: Layout, imagery: Imagery) -> None:
-    _note_set_aside(layout.unfinished_regions, imagery)
+def _finish(layout: Layout, set_aside: Sequence[SetAside]) -> None:
+    _note_set_aside(layout.unfinished_regions, set_aside)
     with write_aside(layout.regions) as aside:
         (layout.unfinished_regions / "regions.lance").rename(aside)
     (layout.unfinished_regions / "set_aside.json").replace(layout.set_aside)

@@ -3,20 +3,78 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
-from mmgr.bundle import load_bundle
+import numpy as np
+from numpy.typing import NDArray
+
 from mmgr.config import Config
 from mmgr.console import log
 from mmgr.embeddings import write_embeddings
 from mmgr.files import read_json, write_aside
 from mmgr.layout import Layout
-from mmgr.learn.embed import embed, random_model
-from mmgr.store import RegionStore
+from mmgr.store import PoiBags, RegionStore
+
+Parts = dict[str, NDArray[np.float32]]
+"""Vectors of all regions by the name of their file."""
 
 
 def act(config: Config, layout: Layout) -> None:
-    """Write `[image, POI]`, each part alone, and the image part of an untrained encoder."""
+    """Write `[image, POI]`, each part alone, and the image part of an untrained encoder.
+
+    Without images the embedding is its POI part.
+    """
     store = RegionStore(layout.regions)
+    parts, facts = _of_pois(layout, store) if config.images is None else _of_model(config, layout, store)
+    dimensions = {name: parts[name].shape[1] if name in parts else 0 for name in ("image", "poi")}
+    regions = store.regions.assign(has_image=store.views > 0, has_poi=store.bags.known)
+    provenance = {
+        "software": version("mmgr"),
+        "name": config.name,
+        "seed": config.seed,
+        **facts,
+        **{f"{name}_dimensions": count for name, count in dimensions.items()},
+    }
+    with write_aside(layout.embeddings) as aside:
+        aside.mkdir()
+        for name, vectors in parts.items():
+            write_embeddings(aside / f"{name}.parquet", regions, vectors, {**provenance, "part": name})
+    log.info("%d regions: %d dimensions of the image, %d of the POIs", len(regions), *dimensions.values())
+
+
+def region_vectors(bags: PoiBags, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Describe regions by their POIs: ``log(1 + POIs per km2)`` of each category times its vector, summed.
+
+    Parameters
+    ----------
+    bags
+        The POIs of ``n`` regions.
+    vectors
+        One vector a category, shape ``(categories, d)``.
+
+    Returns
+    -------
+    Shape ``(n, d)``: zeros where a region has no POI, the mean of the others' where its POIs are unknown.
+    """
+    found = np.log1p(bags.densities(len(vectors))) @ vectors
+    known = bags.known
+    found[~known] = found[known].mean(axis=0, dtype=np.float64) if known.any() else 0
+    return np.asarray(found, np.float32)
+
+
+def _of_pois(layout: Layout, store: RegionStore) -> tuple[Parts, dict[str, Any]]:
+    """Return the vectors of a run without images, and what they are made of."""
+    from mmgr.categories import CategoryVectors  # noqa: PLC0415 - numba loads slowly
+
+    poi = region_vectors(store.bags, CategoryVectors.load(layout.categories).vectors)
+    return {"embeddings": poi, "poi": poi}, {"recipe": "category vectors, weighted by log densities"}
+
+
+def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts, dict[str, Any]]:
+    """Return the vectors that the trained model and an untrained one give, and which model it was."""
+    from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
+    from mmgr.learn.embed import embed, random_model  # noqa: PLC0415
+
     bundle = load_bundle(layout.bundle)
     trained = embed(bundle.model, store, bundle.recipe, device=config.pretrain.device)
     untrained = random_model(bundle.recipe, bundle.model.category_vectors, store.info.bands, seed=config.seed)
@@ -24,22 +82,5 @@ def act(config: Config, layout: Layout) -> None:
     parts = {"embeddings": trained.combined, "image": trained.image, "random": random.image}
     if trained.poi.shape[1]:
         parts["poi"] = trained.poi
-    regions = store.regions.assign(has_image=trained.has_image, has_poi=trained.has_poi)
-    provenance = {
-        "software": version("mmgr"),
-        "name": config.name,
-        "seed": config.seed,
-        "recipe": bundle.recipe.name,
-        "bundle": read_json(layout.bundle / "manifest.json").get("files", {}),
-        "image_dimensions": trained.image.shape[1],
-        "poi_dimensions": trained.poi.shape[1],
-    }
-    with write_aside(layout.embeddings) as aside:
-        aside.mkdir()
-        for name, vectors in parts.items():
-            write_embeddings(aside / f"{name}.parquet", regions, vectors, {**provenance, "part": name})
-    log.info(
-        "%d regions: %d dimensions of the image, %d of the POIs",
-        len(regions),
-        *(p.shape[1] for p in (trained.image, trained.poi)),
-    )
+    files = read_json(layout.bundle / "manifest.json").get("files", {})
+    return parts, {"recipe": bundle.recipe.name, "bundle": files}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.metadata import version
 
 import numpy as np
@@ -23,14 +24,15 @@ from mmgr.layout import Layout
 from mmgr.store import RegionStore
 
 MAIN = "[image, POI]"
-"""The feature set that predictions and the report are about; `image only` where there are no POIs."""
+IMAGE, POI = "image only", "POI only"
+"""What the vectors are called where there are no POIs, or no images."""
 
 
 def act(config: Config, layout: Layout) -> None:
     """Write scores, held-out predictions and predictions for all regions."""
     store = RegionStore(layout.regions)
     features = feature_sets(store, layout)
-    main = MAIN if MAIN in features else "image only"
+    main = main_features(features)
     regions = store.regions
     predictions = regions[["group", "geometry"]].copy()
     all_scores, coverage = [], {}
@@ -69,18 +71,26 @@ def check(config: Config, layout: Layout) -> None:
             check_splits(read_units(task, store.regions), config.evaluate, edge=store.info.edge, seed=config.seed)
 
 
+def main_features(features: Collection[str]) -> str:
+    """Return the feature set that predictions and the report are about: the vectors of all that there is."""
+    return next(name for name in (MAIN, IMAGE, POI) if name in features)
+
+
 def feature_sets(store: RegionStore, layout: Layout) -> dict[str, NDArray[np.float32]]:
     """Return every set of features that is scored, by its name in the tables."""
-    image = read_embeddings(layout.embeddings / "image.parquet")
-    random = read_embeddings(layout.embeddings / "random.parquet")
-    if not (layout.embeddings / "poi.parquet").is_file():
-        return {"image only": image, "random encoder": random}
+    part = {path.stem: path for path in layout.embeddings.glob("*.parquet")}
+    if "poi" not in part:
+        return {IMAGE: read_embeddings(part["image"]), "random encoder": read_embeddings(part["random"])}
+    poi = read_embeddings(part["poi"])
     densities = poi_density_features(store.bags, len(store.info.taxonomy))  # NaN where unknown
+    if "image" not in part:
+        return {POI: poi, "POI densities": densities}
+    image = read_embeddings(part["image"])
     return {
-        MAIN: read_embeddings(layout.embeddings / "embeddings.parquet"),
-        "image only": image,
-        "POI only": read_embeddings(layout.embeddings / "poi.parquet"),
+        MAIN: read_embeddings(part["embeddings"]),
+        IMAGE: image,
+        POI: poi,
         "image + POI densities": np.hstack([image, densities]),
         "POI densities": densities,
-        "random encoder": random,
+        "random encoder": read_embeddings(part["random"]),
     }

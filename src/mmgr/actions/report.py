@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from mmgr.actions.evaluate import MAIN
+from mmgr.actions.evaluate import IMAGE, MAIN, POI
 from mmgr.categories import CategoryVectors
 from mmgr.config import Config
 from mmgr.embeddings import read_embeddings
@@ -25,6 +25,11 @@ from mmgr.store import RegionStore
 
 EXAMPLES, ALIKE = 6, 5
 """Regions shown with those most like them, and how many."""
+_LEARNED_FROM = {
+    MAIN: "images and points of interest",
+    IMAGE: "images alone",
+    POI: "points of interest alone",
+}
 
 
 def act(config: Config, layout: Layout) -> None:
@@ -32,25 +37,26 @@ def act(config: Config, layout: Layout) -> None:
     store = RegionStore(layout.regions)
     evaluation = layout.evaluation
     scores = Scores.from_json(read_json(evaluation / "scores.json")).to_frame()
-    with_pois = (layout.embeddings / "poi.parquet").is_file()
+    with_images, with_pois = ((layout.embeddings / f"{part}.parquet").is_file() for part in ("image", "poi"))
+    main = MAIN if with_images and with_pois else IMAGE if with_images else POI
     write_report(
         layout.report,
         ReportContent(
             title=config.name,
             regions=len(store),
-            learned_from="images and points of interest" if with_pois else "images alone",
+            learned_from=_LEARNED_FROM[main],
             facts=_facts(config, store),
             notes=config.notes,
             scores=scores,
-            main_features=MAIN if with_pois else "image only",
-            baselines=tuple(name for name in dict.fromkeys(scores["features"]) if name != MAIN),
+            main_features=main,
+            baselines=tuple(name for name in dict.fromkeys(scores["features"]) if name != main),
             predictions=pd.read_parquet(evaluation / "held_out.parquet"),
             units={task.name: task.unit for task in config.tasks},
             audit=_audit(config, scores),
             monitor=pd.read_csv(layout.monitor) if layout.monitor.is_file() else None,
             maps=_maps(config, layout),
             explorer=_explorer(config, layout, store),
-            neighbours=_examples(config, layout, store),
+            neighbours=_examples(config, layout, store) if with_images else (),
             category_figure=layout.categories / "categories.png" if with_pois else None,
             category_neighbours=_category_neighbours(layout) if with_pois else (),
             coverage=_coverage(store, read_json(evaluation / "coverage.json")),
@@ -65,12 +71,14 @@ def _facts(config: Config, store: RegionStore) -> list[tuple[str, str]]:
     groups = [name for name in store.regions["group"].unique() if name]
     facts = [
         ("Regions", f"{len(store):,} of {store.info.edge:.0f} m" + (f" in {len(groups)} groups" if groups else "")),
-        ("Patches", f"{int(store.views.sum()):,} of {store.info.pixels} x {store.info.pixels} pixels"),
     ]
+    if store.info.bands:
+        facts.append(("Patches", f"{int(store.views.sum()):,} of {store.info.pixels} x {store.info.pixels} pixels"))
     if len(store.info.taxonomy):
         facts.append(("POI categories", str(len(store.info.taxonomy))))
-    facts.append(("Encoder", config.pretrain.encoder))
-    facts.append(("Recipe", config.pretrain.recipe))
+    if store.info.bands:
+        facts.append(("Encoder", config.pretrain.encoder))
+        facts.append(("Recipe", config.pretrain.recipe))
     facts.append(("Tasks", ", ".join(task.title for task in config.tasks) or "none"))
     return facts
 
@@ -81,7 +89,9 @@ def _audit(config: Config, scores: pd.DataFrame) -> list[str]:
         return []
     blocks = scores[scores["split"] == "blocks"]
     sentences = [
-        "Transductive: encoders and category vectors saw the images and POIs of test regions, but never a label.",
+        "Transductive: encoders and category vectors saw the images and POIs of test regions, but never a label."
+        if config.images
+        else "Transductive: category vectors saw the POIs of test regions, but never a label.",
         "Probes, their scalers and their regularisation were fitted on training units only.",
     ]
     if len(blocks):
@@ -119,7 +129,7 @@ def _explorer(config: Config, layout: Layout, store: RegionStore) -> Explorer:
     colours = embedding_colours(read_embeddings(layout.embeddings / "embeddings.parquet"))
     layers = [Layer(f"Predicted {task.title}", predictions[task.name].to_numpy(), task.unit) for task in config.tasks]
     thumbnails: list[Any] = []
-    if len(store) <= MOST_THUMBNAILS:
+    if store.info.bands and len(store) <= MOST_THUMBNAILS:
         thumbnails = [views[-1][..., :3] if len(views) else None for batch in store.iterate() for views in batch]
     return Explorer(store.regions, [*layers, Layer("Embeddings", colours)], thumbnails)
 

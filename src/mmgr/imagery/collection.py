@@ -135,7 +135,22 @@ def store_crs(imagery: Imagery, wanted: str | None) -> CRS:
     RegionError
         If ``wanted`` is unknown or not in metres, or the images are too far apart for one zone.
     """
-    west, south, east, north = imagery.lonlat_bounds
+    return choose_crs(imagery.lonlat_bounds, wanted, own=imagery.crs, what="the images")
+
+
+def choose_crs(
+    bounds: tuple[float, float, float, float], wanted: str | None, *, own: CRS | None = None, what: str
+) -> CRS:
+    """Choose a projected CRS in metres for things within bounds (west, south, east, north in degrees).
+
+    As :func:`store_crs` does for images; ``own`` is the CRS that the things, named by ``what``, share.
+
+    Raises
+    ------
+    RegionError
+        If ``wanted`` is unknown or not in metres, or the bounds are too wide for one zone.
+    """
+    west, south, east, north = bounds
     centre = ((west + east) / 2 + 180) % 360 - 180, (south + north) / 2
     utm = _utm(*centre)
     if wanted is not None:
@@ -143,13 +158,12 @@ def store_crs(imagery: Imagery, wanted: str | None) -> CRS:
             crs = CRS.from_user_input(wanted)
         except CRSError:
             raise RegionError(f"regions.crs: {wanted!r} is no known CRS; write it like {_code(utm)}.") from None
-        return metric_crs(crs, what="regions.crs", suggestion=f"{_code(utm)} ({utm.name}, where the images are)")
-    own = imagery.crs
+        return metric_crs(crs, what="regions.crs", suggestion=f"{_code(utm)} ({utm.name}, where {what} are)")
     if own is not None and _counts_metres(own) and _keeps_areas(own, *centre):
         return own
     if east - west > WIDEST:
         raise RegionError(
-            f"the images reach from longitude {west:.2f} to {east:.2f}, too far for one UTM zone; set `regions.crs` "
+            f"{what} reach from longitude {west:.2f} to {east:.2f}, too far for one UTM zone; set `regions.crs` "
             "to a projected CRS in metres for all of them, such as a national or an equal-area one."
         )
     log.info("regions: distances are measured in %s (%s)", _code(utm), utm.name)

@@ -6,20 +6,24 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyproj import CRS
+
 from mmgr.config import Config, load_config, parse_config
 from mmgr.errors import ConfigError
 from mmgr.files import write_text
-from mmgr.pois import check_overlap, read_pois, settle_outside
+from mmgr.pois import check_overlap, known_shapes, read_pois, settle_outside
 from mmgr.propose.images import ImageryFacts, images_section, look_at_images
 from mmgr.propose.labels import label_entries
 from mmgr.propose.pois import pois_section
+from mmgr.propose.regions import regions_over_pois
+from mmgr.regions import make_regions_over
 
 __all__ = ["init"]
 
 
 def init(
     *,
-    images: str | Path,
+    images: str | Path | None = None,
     pois: str | Path | None = None,
     labels: str | Path | Sequence[str | Path] = (),
     path: str | Path = "city.yaml",
@@ -30,9 +34,9 @@ def init(
     Parameters
     ----------
     images
-        A GeoTIFF, COG or VRT, or a folder of them.
+        A GeoTIFF, COG or VRT, or a folder of them; without, regions are a grid over the POIs.
     pois
-        Points with a category, or polygons with counts.
+        Points with a category, or polygons with counts; optional where there are images.
     labels
         Polygons or rasters with values to map; none is fine.
     path
@@ -47,15 +51,17 @@ def init(
     Raises
     ------
     ConfigError
-        If ``path`` is there already.
+        If ``path`` is there already, or neither images nor POIs are given.
     InputError
         If a file is missing, empty, or of a form that cannot be used, or the POIs lie elsewhere.
     """
     path = Path(path)
+    if images is None and pois is None:
+        raise ConfigError("there is nothing to learn from: give images, POIs, or both (--images, --pois).")
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already; remove it, choose another --config, or pass --force.")
     label_paths = [labels] if isinstance(labels, str | Path) else list(labels)
-    facts = look_at_images(Path(images))
+    facts = None if images is None else look_at_images(Path(images))
     name = path.resolve().parent.name
     lines = [
         "# Written by `mmgr init` from what the files say; look it through, then `mmgr run` it.",
@@ -64,19 +70,16 @@ def init(
         "output: output              # all results go here",
         "seed: 0",
         "",
-        *images_section(facts, _shown(images, path)),
-        "",
     ]
+    if images is not None and facts is not None:
+        lines += [*images_section(facts, _shown(images, path)), ""]
+    elif pois is not None:
+        lines += [*regions_over_pois(Path(pois)), ""]
     if pois is not None:
         lines += [*pois_section(Path(pois), _shown(pois, path)), ""]
-    lines += _pretrain_section(with_pois=pois is not None)
-    if label_paths:
-        lines += ["", "# What is to be mapped, from labels.", "tasks:"]
-        for label in label_paths:
-            lines += label_entries(Path(label), _shown(label, path))
-    else:
-        lines += ["", "# Without labels there are embeddings and their map, but no scores. For labels:", "# tasks:"]
-        lines += ["#   - {name: population, kind: polygon_total, path: census.gpkg, column: population}"]
+    if facts is not None:
+        lines += [*_pretrain_section(with_pois=pois is not None), ""]
+    lines += _tasks_section([(Path(label), _shown(label, path)) for label in label_paths])
     text = "\n".join(lines) + "\n"
     if pois is not None:
         _check_pois(text, path, facts)
@@ -84,14 +87,32 @@ def init(
     return load_config(path)
 
 
-def _check_pois(text: str, path: Path, facts: ImageryFacts) -> None:
+def _check_pois(text: str, path: Path, facts: ImageryFacts | None) -> None:
     """Read the POIs as the run will, and see that they lie on the images, before anything is written."""
     config = parse_config(text, path)
-    if config.pois is not None:
-        tables = read_pois(config.pois, crs=facts.crs)
-        footprints = facts.imagery.footprints(facts.crs)
-        check_overlap(tables, footprints)
-        settle_outside(tables, footprints, config.pois)
+    if config.pois is None:
+        return
+    if facts is None:
+        crs = CRS.from_user_input(config.regions.crs)
+        tables = read_pois(config.pois, crs=crs)
+        settle_outside(tables, make_regions_over(known_shapes(tables), config.regions, crs), config.pois)
+        return
+    tables = read_pois(config.pois, crs=facts.crs)
+    footprints = facts.imagery.footprints(facts.crs)
+    check_overlap(tables, footprints)
+    settle_outside(tables, footprints, config.pois)
+
+
+def _tasks_section(labels: Sequence[tuple[Path, str]]) -> list[str]:
+    """Write the lines of `tasks`, from each file of labels and the path that is shown."""
+    if labels:
+        entries = [line for path, shown in labels for line in label_entries(path, shown)]
+        return ["# What is to be mapped, from labels.", "tasks:", *entries]
+    return [
+        "# Without labels there are embeddings and their map, but no scores. For labels:",
+        "# tasks:",
+        "#   - {name: population, kind: polygon_total, path: census.gpkg, column: population}",
+    ]
 
 
 def _pretrain_section(*, with_pois: bool) -> list[str]:

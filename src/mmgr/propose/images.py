@@ -47,7 +47,12 @@ class ImageryFacts:
     def cell(self) -> float:
         """Proposed cell edge in metres: about 256 pixels, smaller where that gives few cells."""
         edge = min(PATCH_PIXELS * self.pixel, np.sqrt(self.area_km2 * 1e6 / 200))
-        return float(min(NICE_EDGES, key=lambda nice: abs(np.log(nice / max(edge, 1.0)))))
+        return nice_edge(edge)
+
+
+def nice_edge(edge: float) -> float:
+    """Return the edge in metres that people like to read and that is nearest to ``edge``, as a ratio."""
+    return float(min(NICE_EDGES, key=lambda nice: abs(np.log(nice / max(edge, 1.0)))))
 
 
 def look_at_images(path: Path) -> ImageryFacts:
@@ -109,7 +114,7 @@ def _regions_section(facts: ImageryFacts) -> list[str]:
             "  kind: footprints",
             *grouped,
             f"  pixels: {facts.patch_pixels}               # edge of a stored patch",
-            f"  crs: {_short(facts.crs)}",
+            f"  crs: {short_crs(facts.crs)}",
         ]
     cells = facts.area_km2 * 1e6 / facts.cell**2
     return [
@@ -120,15 +125,16 @@ def _regions_section(facts: ImageryFacts) -> list[str]:
         "  unit: metres              # or pixels",
         *grouped,
         f"  pixels: {facts.patch_pixels}               # edge of a stored patch; images are resampled to it",
-        f"  crs: {_short(facts.crs)}           # all distances are measured here",
+        f"  crs: {short_crs(facts.crs)}           # all distances are measured here",
     ]
 
 
-def _short(crs: CRS) -> str:
+def short_crs(crs: CRS) -> str:
+    """Write a CRS as a configuration shows it: by its code where its definition is long."""
     text = crs.to_string()
     if "\n" in text or len(text) > 60:
         authority = crs.to_authority()
         if authority is None:
-            raise RegionError("the images' CRS has no code; set `regions.crs` to a projected CRS with one")
+            raise RegionError("the CRS has no code; set `regions.crs` to a projected CRS with one")
         text = ":".join(authority)
     return text
