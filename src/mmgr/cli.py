@@ -61,7 +61,9 @@ def demo(
 
 @app.command("init")
 def init_command(
-    images: Annotated[Path, typer.Option("--images", help="GeoTIFF, COG or VRT, or a folder of them.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="GeoTIFF, COG or VRT, or a folder of them; optional with POIs.")
+    ] = None,
     pois: Annotated[
         Path | None, typer.Option("--pois", help="Points with a category, or polygons with counts.")
     ] = None,
