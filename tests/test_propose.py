@@ -100,6 +100,44 @@ class TestPois:
         assert "second_level: second_level" in text
 
 
+class TestWithoutImages:
+    def test_a_grid_over_the_pois_is_proposed(self, city: City) -> None:
+        config = mmgr.init(pois=city.pois, labels=city.labels, path=city.folder / "city.yaml")
+        assert config.images is None
+        assert config.regions.kind == "grid"
+        assert config.regions.crs == "EPSG:32632"
+        # some 700 x 700 m with 300 POIs: five a cell would be fewer than two hundred cells
+        assert config.regions.size == 50
+        assert [task.name for task in config.tasks] == ["population"]
+        assert "pretrain:" not in (city.folder / "city.yaml").read_text()
+
+    def test_a_stray_poi_does_not_widen_it(self, city: City, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", logger="mmgr")
+        points = gpd.read_file(city.pois)
+        points.loc[3, "geometry"] = shapely.Point(0, 0)
+        points.to_file(city.pois)
+        config = mmgr.init(pois=city.pois, path=city.folder / "city.yaml")
+        assert (config.regions.crs, config.regions.size) == ("EPSG:32632", 50)
+        assert "1 of 300 POIs lie more than 10 km from the regions (row 4; the furthest at lon 0.000" in caplog.text
+
+    def test_counts_are_enough(self, city: City) -> None:
+        tracts = gpd.read_file(city.labels)
+        for name in ("bar", "shop", "bank"):
+            tracts[f"n_{name}"] = 1
+        tracts.to_file(city.folder / "tracts.gpkg")
+        config = mmgr.init(pois=city.folder / "tracts.gpkg", path=city.folder / "city.yaml")
+        assert config.regions.size == 50
+
+    def test_nothing_to_learn_from(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="give images, POIs, or both"):
+            mmgr.init(path=tmp_path / "city.yaml")
+
+    def test_real_points(self, shared_data: Path, tmp_path: Path) -> None:
+        config = mmgr.init(pois=shared_data / "singapore" / "pois.geojson", path=tmp_path / "city.yaml")
+        assert config.regions.crs == "EPSG:32648"
+        assert config.regions.size == 1000
+
+
 class TestLabels:
     def test_totals_and_rates_are_told_apart_and_counts_of_pois_left_out(self, shared_data: Path) -> None:
         text = section(label_entries(shared_data / "california" / "tracts.geojson", "tracts.geojson"))

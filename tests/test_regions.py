@@ -16,7 +16,7 @@ from pyproj import CRS
 from mmgr.config import Images, Regions
 from mmgr.errors import RegionError
 from mmgr.imagery import ImageFile, Imagery
-from mmgr.regions import make_regions, region_edge
+from mmgr.regions import make_regions, make_regions_over, polygon_bounds, region_edge
 
 UTM = CRS.from_epsg(32611)
 
@@ -203,6 +203,29 @@ def test_grid_cells_take_the_folder_of_their_image() -> None:
     assert list(regions["group"])[:3] == ["a", "a", "b"]
     one = make_regions(grid(200, group="folder"), imagery(files[0]))
     assert set(one["group"]) == {""}
+
+
+def test_without_images_a_grid_covers_shapes_on_multiples_of_the_edge() -> None:
+    shapes = np.array(
+        [shapely.box(400_050, 4_000_010, 400_250, 4_000_090), shapely.box(400_900, 0, 401_000, 1)], object
+    )
+    regions = make_regions_over(shapes[:1], grid(), UTM)
+    assert list(regions.index) == ["x00000_y00000", "x00001_y00000", "x00002_y00000"]
+    assert regions.total_bounds.tolist() == [400_000, 4_000_000, 400_300, 4_000_100]
+    assert regions.crs == UTM
+    assert len(make_regions_over(shapes, grid(), UTM)) == 4
+    with pytest.raises(RegionError, match=r"over these POIs; choose a larger `regions.size`"):
+        make_regions_over(shapes, grid(0.01), UTM)
+
+
+def test_without_images_all_polygons_are_regions(tmp_path: Path, cells: gpd.GeoDataFrame) -> None:
+    path = write(tmp_path / "cells.geojson", cells.to_crs(4326))
+    chosen = Regions(kind="polygons", path=path, id="cell", group="city")
+    regions = make_regions_over(np.empty(0, object), chosen, UTM)
+    assert list(regions.index) == ["10", "11", "12", "13", "14", "15", "16"]
+    assert list(regions["group"]) == ["a", "a", "", "b", "b", "b", "b"]
+    assert regions.geometry.iloc[0].bounds == pytest.approx(cells.geometry[0].bounds, abs=0.01)
+    assert polygon_bounds(chosen) == pytest.approx(cells.to_crs(4326).total_bounds, abs=1e-6)
 
 
 def test_real_places_are_the_tiles(shared_data: Path) -> None:

@@ -155,7 +155,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
     shown = config.model_dump(mode="json")
     yield Stage(
         name="build",
-        title="cut patches and join them with POIs",
+        title="cut patches and join them with POIs" if config.images else "join regions with POIs",
         after=(),
         settings={key: shown[key] for key in ("images", "regions", "pois")},
         inputs=config.build_inputs,

@@ -20,7 +20,9 @@ _DEGREES = CRS.from_epsg(4326)
 _WORLD = CRS.from_epsg(6933)
 """Metres on the whole Earth, with lines of equal longitude and latitude upright."""
 _TAIL = 0.01
-"""Part of the points at each end of an axis that may be strays."""
+"""Part of the points at each end of an axis that may be strays; one point at least."""
+_FEW = 20
+"""Of fewer points than this, none is called a stray."""
 _LEAST = 0.01
 """Metres: a box around points is made at least this wide and high."""
 
@@ -56,10 +58,11 @@ def stray(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
     The bulk is the box from the first to the last percentile of each axis; far is as far as a point
     is far outside regions (see :func:`mmgr.pois.outside.far_limit`).
     """
-    ends = np.stack(
-        [np.quantile(xy, _TAIL, axis=0, method="higher"), np.quantile(xy, 1 - _TAIL, axis=0, method="lower")]
-    )
-    bulk = np.concatenate([ends.min(axis=0), ends.max(axis=0)])  # of two points, the ends cross
+    if len(xy) < _FEW:
+        return np.zeros(len(xy), bool)
+    ordered = np.sort(xy, axis=0)
+    ends = max(1, int(_TAIL * len(xy)))
+    bulk = np.concatenate([ordered[ends], ordered[-1 - ends]])
     return np.asarray(distance_to_box(xy, bulk) > far_limit(bulk))
 
 

@@ -1,0 +1,72 @@
+"""Where POIs lie, when no image says where the regions are."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import CRS
+
+from mmgr.config import CountSource, PointSource, Pois
+from mmgr.pois import known_shapes, poi_bounds, read_pois
+from mmgr.pois.extent import stray
+
+UTM = CRS.from_epsg(32648)
+
+
+def points(folder: Path, *lonlat: tuple[float, float], area: Path | None = None) -> PointSource:
+    path = folder / "p.csv"
+    path.write_text("lon,lat,type\n" + "".join(f"{x},{y},cafe\n" for x, y in lonlat), encoding="utf-8")
+    return PointSource(path=path, first_level="type", area=area)
+
+
+SINGAPORE = ((103.7, 1.25), (103.8, 1.30), (103.9, 1.35), (103.85, 1.40))
+
+
+def test_bounds_are_those_of_the_points_in_degrees(tmp_path: Path) -> None:
+    found = poi_bounds(Pois(sources=(points(tmp_path, *SINGAPORE),)))
+    assert found == pytest.approx((103.7, 1.25, 103.9, 1.40), abs=1e-6)
+
+
+def test_a_stray_point_neither_moves_the_bounds_nor_widens_the_box(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="mmgr")
+    chosen = Pois(sources=(points(tmp_path, *(6 * SINGAPORE), (0, 0)),))
+    assert poi_bounds(chosen) == pytest.approx((103.7, 1.25, 103.9, 1.40), abs=1e-6)
+    assert not caplog.text, "it is told when the POIs are read for good"
+    (box,) = known_shapes(read_pois(chosen, crs=UTM))
+    assert box.area / 1e6 == pytest.approx(22.2 * 16.6, rel=0.01)  # 0.2 x 0.15 degrees at the equator
+    assert "1 of 25 POIs lie apart from the others, and no grid is made there" in caplog.text
+
+
+def test_one_point_has_a_box_with_an_area(tmp_path: Path) -> None:
+    (box,) = known_shapes(read_pois(Pois(sources=(points(tmp_path, SINGAPORE[0]),)), crs=UTM))
+    assert 0 < box.area < 1
+
+
+def test_an_area_and_polygons_of_counts_speak_for_themselves(tmp_path: Path) -> None:
+    squares = [shapely.box(103.6, 1.2, 103.7, 1.3), shapely.box(104.0, 1.2, 104.1, 1.3)]
+    gpd.GeoDataFrame(geometry=squares[:1], crs=4326).to_file(tmp_path / "area.gpkg")
+    gpd.GeoDataFrame({"n_bar": [1]}, geometry=squares[1:], crs=4326).to_file(tmp_path / "counts.gpkg")
+    counts = CountSource(kind="counts", path=tmp_path / "counts.gpkg", columns="n_*")
+    chosen = Pois(sources=(points(tmp_path, (103.65, 1.25), area=tmp_path / "area.gpkg"), counts))
+    found = known_shapes(read_pois(chosen, crs=UTM))
+    expected = gpd.GeoSeries(squares, crs=4326).to_crs(UTM)
+    assert [shape.area for shape in found] == pytest.approx(expected.area.to_list(), rel=1e-6)
+    assert poi_bounds(chosen) == pytest.approx((103.6, 1.2, 104.1, 1.3), abs=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 200), st.integers(0, 2**32 - 1))
+def test_of_points_near_each_other_none_is_stray(count: int, seed: int) -> None:
+    xy = np.random.default_rng(seed).uniform(0, 9_000, (count, 2))
+    assert not stray(xy).any()
+    if count >= 20:
+        assert stray(np.vstack([xy, [[9e6, 9e6]]])).tolist() == [False] * count + [True]
