@@ -111,7 +111,7 @@ def _descend(
             slope = flat[1][place]
             flat[2][place] += 0.1 * (slope - flat[2][place])
             flat[3][place] += 0.001 * (slope * slope - flat[3][place])
-            flat[0][place] -= learning_rate * (flat[2][place] * first) / (np.sqrt(flat[3][place] * second) + 1e-12)
+            flat[0][place] -= learning_rate * (flat[2][place] * first) / (np.sqrt(flat[3][place] * second) + 1e-8)
     return step
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from sklearn.decomposition import PCA
 
 from mmgr.console import log
@@ -30,7 +31,8 @@ def text_vectors(taxonomy: Taxonomy, model: str | Path, *, dimensions: int | Non
     model
         Folder of a sentence-transformers model.
     dimensions
-        Reduce to as many principal components, or to as many as there are; None keeps the model's own.
+        Reduce to as many principal components, or to as many as there are; None keeps the model's own,
+        and so does one category alone.
 
     Raises
     ------
@@ -41,13 +43,13 @@ def text_vectors(taxonomy: Taxonomy, model: str | Path, *, dimensions: int | Non
     with _one_thread():
         found = encoder.encode(sentences(taxonomy), show_progress_bar=False, convert_to_numpy=True)
     vectors = np.asarray(found, np.float64)
-    if dimensions is None or dimensions == vectors.shape[1]:
+    # one category has no direction in which it differs from another
+    if dimensions is None or dimensions == vectors.shape[1] or len(vectors) == 1:
         return vectors
-    # the first principal component of the rows' differences needs two rows
     components = min(dimensions, *vectors.shape)
     if components < dimensions:
         log.warning("%d categories of %d dimensions have only %d principal components", *vectors.shape, components)
-    return np.asarray(PCA(components, svd_solver="full").fit_transform(vectors)) if len(vectors) > 1 else vectors
+    return np.asarray(PCA(components, svd_solver="full").fit_transform(vectors))
 
 
 def sentences(taxonomy: Taxonomy) -> list[str]:
@@ -73,7 +75,7 @@ def _load(folder: Path) -> Any:
             return SentenceTransformer(
                 str(folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
             )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{folder} holds no sentence-transformers model that can be read: {error}") from error
 
 

@@ -1,0 +1,148 @@
+"""Vectors of names, by a tiny language model that the test makes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mmgr.categories import TextVectors
+from mmgr.categories.text import sentences, text_vectors
+from mmgr.errors import ConfigError, InputError
+from mmgr.taxonomy import Taxonomy
+
+TAXONOMY = Taxonomy(("food", "food", "shop", "shop", "sight"), ("fast_food", "café", "book_store", "книги", "sight"))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence-transformers folder of a BERT with 16 dimensions and a few words."""
+    pytest.importorskip("sentence_transformers")
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    (folder / "1_Pooling").mkdir(parents=True)
+    letters = [chr(number) for number in range(ord("a"), ord("z") + 1)]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "food", "fast", "shop", "book", "store", "sight"]
+    words += [*letters, *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=32, **size)).save_pretrained(folder)
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    pooling = {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    kinds = {"": "sentence_transformers.models.Transformer", "1_Pooling": "sentence_transformers.models.Pooling"}
+    modules = [{"idx": i, "name": str(i), "path": path, "type": kinds[path]} for i, path in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    return folder
+
+
+def copy_of(model: Path, target: Path) -> Path:
+    return Path(shutil.copytree(model, target / "copy"))
+
+
+def test_names_become_phrases() -> None:
+    assert sentences(TAXONOMY) == ["food fast food", "food café", "shop book store", "shop книги", "sight"]
+
+
+def test_a_model_in_a_folder_encodes_the_phrases(model: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    expected = SentenceTransformer(str(model), device="cpu").encode(sentences(TAXONOMY))
+    assert text_vectors(TAXONOMY, model) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_estimator_gives_each_poi_the_vector_of_its_name(model: Path) -> None:
+    frame = pd.DataFrame({"x": [1e5, 2e5, 3e5], "y": 1e5, "first_level": "food", "second_level": ["bar", "pub", "bar"]})
+    found = TextVectors(str(model)).fit_transform(frame)
+    assert found.shape == (3, 16)
+    assert (found[0] == found[2]).all()
+    assert (found[0] != found[1]).any()
+
+
+def test_fewer_dimensions_are_principal_components(model: Path) -> None:
+    full, reduced = text_vectors(TAXONOMY, model), text_vectors(TAXONOMY, model, dimensions=3)
+    values = np.linalg.svd(full - full.mean(axis=0), compute_uv=False)
+    assert (reduced**2).sum(axis=0) == pytest.approx(values[:3] ** 2, rel=1e-6)
+
+
+def test_there_are_no_more_components_than_categories(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert text_vectors(TAXONOMY, model, dimensions=12).shape == (5, 5)
+    assert "only 5 principal components" in caplog.text
+    assert text_vectors(Taxonomy(("a",), ("b",)), model, dimensions=4).shape == (1, 16)
+
+
+def test_nothing_is_fetched(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*where: Any, **_: Any) -> None:
+        raise AssertionError(f"asked the network for {where}")
+
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert text_vectors(TAXONOMY, model).shape == (5, 16)
+    with pytest.raises(InputError, match="not fetched"):
+        text_vectors(TAXONOMY, "sentence-transformers/all-MiniLM-L6-v2")
+
+
+def test_bits_do_not_depend_on_threads(model: Path) -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = text_vectors(TAXONOMY, model)
+        torch.set_num_threads(2)
+        together = text_vectors(TAXONOMY, model)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert (alone == together).all()
+
+
+def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("mmgr.categories.text.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"pip install 'mmgr\[text\]'"):
+        text_vectors(TAXONOMY, tmp_path)
+
+
+def test_a_folder_that_is_missing_or_no_model_is_named(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(InputError, match="is no folder"):
+        text_vectors(TAXONOMY, tmp_path / "absent")
+    with pytest.raises(InputError, match="has no modules"):
+        text_vectors(TAXONOMY, tmp_path)
+    torn = copy_of(model, tmp_path)
+    (torn / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match="no sentence-transformers model that can be read"):
+        text_vectors(TAXONOMY, torn)
+    (torn / "modules.json").write_text('{"type": 1}')
+    with pytest.raises(InputError, match="lists no modules"):
+        text_vectors(TAXONOMY, torn)
+
+
+def test_code_of_the_folders_own_is_not_run(model: Path, tmp_path: Path) -> None:
+    folder = copy_of(model, tmp_path)
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    modules[1]["type"] = "custom.Pooling"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "custom.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(InputError, match="code of its own"):
+        text_vectors(TAXONOMY, folder)
+
+
+def test_weights_as_pickles_are_not_read(model: Path, tmp_path: Path) -> None:
+    folder = copy_of(model, tmp_path)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match="is a pickle"):
+        text_vectors(TAXONOMY, folder)
+
+
+def test_a_model_is_asked_for() -> None:
+    frame = pd.DataFrame({"x": [1e5], "y": 1e5, "first_level": "food"})
+    with pytest.raises(ConfigError, match="needs `model`"):
+        TextVectors(None).fit(frame)  # type: ignore[arg-type]
