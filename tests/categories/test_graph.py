@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from mmgr.categories.graph import PoiGraph, delaunay_graph, distance_weights, study_areas
+from mmgr.errors import PoiError
 
 
 def edges_of(graph: PoiGraph) -> set[tuple[int, int]]:
@@ -82,6 +85,95 @@ def test_areas_hold_together_below_the_gap() -> None:
     chain = np.stack([np.arange(0, 100, 0.9), np.zeros(112)], axis=1)
     assert study_areas(chain, gap=1.0).max() == 0
     assert len(np.unique(study_areas(np.array([[0.0, 0], [2.9, 0]]), gap=1.0))) == 2
+
+
+@pytest.mark.parametrize("apart", [24_000.0, 80_000.0])
+def test_two_cities_are_one_area_below_the_gap_and_two_well_above(apart: float) -> None:
+    city = np.random.default_rng(1).uniform(0, 1000, (40, 2))
+    graph = delaunay_graph(np.concatenate([city, city + np.array([1000 + apart, 0])]), gap=25_000)
+    assert len(graph.diagonals) == (1 if apart < 25_000 else 2)
+    assert (graph.lengths.max() > apart) == (apart < 25_000)
+
+
+def test_points_of_many_cities_keep_their_own_coordinates() -> None:
+    rng = np.random.default_rng(5)
+    xy = rng.uniform(0, 800, (300, 2)) + rng.integers(0, 4, (300, 1)) * np.array([200_000, 70_000])
+    graph = delaunay_graph(xy)
+    assert len(graph.diagonals) == 4
+    assert graph.xy[graph.vertex] == pytest.approx(xy)
+    assert graph.lengths == pytest.approx(np.hypot(*(graph.xy[graph.tails] - graph.xy[graph.indices]).T))
+    alone = {pair for number in range(4) for pair in apart_edges(graph, number)}
+    assert edges_of(graph) == alone
+
+
+def apart_edges(graph: PoiGraph, number: int) -> set[tuple[int, int]]:
+    own = np.flatnonzero(graph.area == number)
+    single = delaunay_graph(graph.xy[own])
+    names = own[np.argsort(single.vertex)]  # vertex of the small graph -> vertex of the large one
+    return {(int(names[i]), int(names[j])) for i, j in edges_of(single)}
+
+
+def test_each_edge_stands_once_in_the_row_of_either_end_in_rising_order() -> None:
+    graph = delaunay_graph(np.round(np.random.default_rng(2).uniform(0, 30, (2000, 2))) * 10)
+    edges = list(zip(graph.tails.tolist(), graph.indices.tolist(), strict=True))
+    assert edges == sorted(set(edges))
+    assert set(edges) == {(j, i) for i, j in edges}
+    assert all(i != j for i, j in edges)
+    assert graph.indptr[-1] == len(graph.indices)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 1000])
+def test_pois_that_all_coincide_are_one_vertex_without_edges(count: int) -> None:
+    graph = delaunay_graph(np.full((count, 2), 4_321_000.0))
+    assert len(graph.xy) == 1
+    assert (graph.vertex == 0).all()
+    assert len(graph.indices) == 0
+    assert graph.diagonals.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("width", [1e-6, 1e-3, 0.02, 0.1, 1.0])
+def test_points_nearly_in_a_line_are_all_joined(width: float) -> None:
+    rng = np.random.default_rng(6)
+    along, across = rng.uniform(0, 20_000, 400), rng.normal(0, width, 400)
+    xy = np.stack([0.8 * along - 0.6 * across, 0.6 * along + 0.8 * across], axis=1) + 500_000
+    graph = delaunay_graph(xy)
+    assert np.diff(graph.indptr).min() >= 1
+    links = csr_array((np.ones(len(graph.indices)), graph.indices, graph.indptr), shape=(len(graph.xy),) * 2)
+    assert connected_components(links, directed=False)[0] == 1
+
+
+def test_close_pairs_in_a_wide_area_are_all_joined() -> None:
+    rng = np.random.default_rng(7)
+    xy = rng.uniform(0, 100_000, (3000, 2))
+    xy = np.concatenate([xy, xy + rng.uniform(0.02, 0.05, xy.shape)])
+    graph = delaunay_graph(xy)
+    assert np.diff(graph.indptr).min() >= 1
+    pairs = np.sort(graph.vertex.reshape(2, -1).T, axis=1)
+    joined = edges_of(graph)
+    assert all((int(i), int(j)) in joined for i, j in pairs)
+
+
+def test_far_coordinates_have_the_graph_of_near_ones() -> None:
+    near = np.random.default_rng(8).uniform(0, 5000, (200, 2))
+    far = near + np.array([2**33, -(2**33)])
+    moved = delaunay_graph(far)
+    assert edges_of(moved) == edges_of(delaunay_graph(far - far.min(axis=0)))
+    assert moved.lengths.max() < 5000
+
+
+@pytest.mark.parametrize(("value", "expected"), [(np.nan, "nan"), (np.inf, "inf")])
+def test_coordinates_that_are_no_numbers_are_refused_by_place(value: float, expected: str) -> None:
+    xy = np.zeros((5, 2))
+    xy[3, 1] = value
+    with pytest.raises(
+        PoiError, match=rf"1 POIs have no finite coordinates, the first is number 3 \(x 0.0, y {expected}"
+    ):
+        delaunay_graph(xy)
+
+
+def test_coordinates_wider_than_the_earth_are_refused() -> None:
+    with pytest.raises(PoiError, match="metres as units"):
+        delaunay_graph(np.array([[0.0, 0], [0, 5e7]]))
 
 
 def test_distance_weights_are_those_of_the_paper() -> None:

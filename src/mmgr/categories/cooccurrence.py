@@ -6,10 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import geopandas as gpd
+import numba
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy import sparse
+
+from mmgr.categories.graph import PoiGraph
+from mmgr.categories.steps import count_places
+from mmgr.categories.walks import CHUNK, WalkSettings, chunks, walking_ground, walking_rule
 
 TOUCH = 1.0
 """Metres between two polygons that still touch: borders are often drawn twice."""
@@ -40,6 +45,40 @@ def cooccurrence_of_walks(
         keys = met[:, :1] * categories + met[:, 1:]
         pairs += np.bincount(keys[met[:, 1:] >= 0], minlength=categories**2)
     return pairs.reshape(categories, categories).astype(np.float64)
+
+
+def cooccurrence_along_walks(
+    graph: PoiGraph,
+    weights: NDArray[np.float64],
+    category: NDArray[np.int32],
+    settings: WalkSettings,
+    *,
+    categories: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Walk and count at once: what :func:`cooccurrence_of_walks` makes of the same walks, to the last pair.
+
+    No walk is kept, so the memory beside the graph is that of one matrix for each thread.
+
+    Parameters
+    ----------
+    graph, weights, settings, seed
+        As of :func:`mmgr.categories.walks.random_walks`, which says what becomes of walks that end early.
+    category
+        Category of each POI, shape ``(n,)``.
+    categories
+        How many there are.
+
+    Returns
+    -------
+    Pairs of target and context, shape ``(categories, categories)``, whole numbers.
+    """
+    ground, rule = walking_ground(graph, weights), walking_rule(settings, seed=seed)
+    of_place = np.asarray(category, np.int32)[ground.pois]
+    pairs = np.zeros((numba.get_num_threads(), categories, categories), np.int64)
+    for start, stop in chunks(len(of_place), CHUNK):
+        count_places(ground, rule, of_place, start, stop, pairs)
+    return np.asarray(pairs.sum(axis=0), np.float64)
 
 
 def cooccurrence_of_counts(

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay, QhullError
 
+from mmgr.categories.compiled import compiled
+from mmgr.errors import PoiError
+
 AREA_GAP = 25_000.0
 """Metres: POIs with an empty stretch of more than about this between them belong to study areas of their own."""
 COINCIDENT = 0.01
 """Metres: POIs within the same square of this edge are one vertex."""
+
+WIDEST = 2**32 * COINCIDENT
+"""Metres: no CRS of the Earth is wider, and 32 bits tell points apart up to here."""
+SLAB = 2**20
+"""Vertices whose edges are worked on at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,13 @@ class PoiGraph:
         """Vertex at the near end of each edge, shape ``(e,)``."""
         return np.repeat(np.arange(len(self.xy)), np.diff(self.indptr))
 
+    def slabs(self) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+        """Yield the edges of some vertices at a time, and their near ends: room for all would cost much memory."""
+        for start in range(0, len(self.xy), SLAB):
+            stop = min(start + SLAB, len(self.xy))
+            edges = slice(int(self.indptr[start]), int(self.indptr[stop]))
+            yield edges, np.repeat(np.arange(start, stop), np.diff(self.indptr[start : stop + 1]))
+
 
 def delaunay_graph(xy: NDArray[np.float64], *, gap: float = AREA_GAP) -> PoiGraph:
     """Join neighbouring POIs by the edges of one Delaunay triangulation for each study area.
@@ -53,21 +70,26 @@ def delaunay_graph(xy: NDArray[np.float64], *, gap: float = AREA_GAP) -> PoiGrap
         POIs in metres, shape ``(n, 2)``, finite.
     gap
         Metres; areas further apart than this are triangulated apart (see :func:`study_areas`).
+
+    Raises
+    ------
+    PoiError
+        If a coordinate is not finite, or the points lie further apart than the Earth is round.
     """
-    vertices, vertex = _distinct(np.asarray(xy, np.float64).reshape(-1, 2))
+    points = np.asarray(xy, np.float64).reshape(-1, 2)
+    _check(points)
+    vertices, vertex = _distinct(points)
     area = study_areas(vertices, gap=gap)
-    members = np.split(np.argsort(area, kind="stable"), np.cumsum(np.bincount(area))[:-1]) if len(area) else []
-    edges = np.concatenate([np.empty((0, 2), np.int64), *(own[_area_edges(vertices[own])] for own in members)])
-    matrix = sparse.csr_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(len(vertices),) * 2)
-    matrix = (matrix + matrix.T).tocsr()
-    matrix.sort_indices()
-    tails = np.repeat(np.arange(len(vertices)), np.diff(matrix.indptr))
+    members = np.split(np.argsort(area, kind="stable").astype(np.int32), np.cumsum(np.bincount(area))[:-1])
+    members = members if len(area) else []
+    pairs = [own[_area_edges(vertices[own])] for own in members]
+    indptr, indices = _rows(np.concatenate([np.empty((0, 2), np.int32), *pairs]), len(vertices))
     return PoiGraph(
         xy=vertices,
         vertex=vertex,
-        indptr=matrix.indptr.astype(np.int64),
-        indices=matrix.indices.astype(np.int32),
-        lengths=np.hypot(*(vertices[tails] - vertices[matrix.indices]).T),
+        indptr=indptr,
+        indices=indices,
+        lengths=_lengths(vertices, indptr, indices),
         area=area,
         diagonals=np.array([np.hypot(*np.ptp(vertices[own], axis=0)) for own in members]),
     )
@@ -106,33 +128,48 @@ def distance_weights(graph: PoiGraph) -> NDArray[np.float64]:
     ``d`` is the edge's length and ``D`` the diagonal of its area's bounding rectangle. An edge as
     long as ``D`` keeps the least weight above 0, so that two POIs alone still meet.
     """
-    diagonal = graph.diagonals[graph.area[graph.indices]]
-    weights = np.log((1 + diagonal**1.5) / (1 + graph.lengths**1.5))
-    return np.maximum(weights, np.finfo(float).tiny ** 0.5)
+    weights = np.empty_like(graph.lengths)
+    for edges, tails in graph.slabs():
+        diagonal = graph.diagonals[graph.area[tails]]
+        weights[edges] = np.log((1 + diagonal**1.5) / (1 + graph.lengths[edges] ** 1.5))
+    return np.maximum(weights, np.finfo(float).tiny ** 0.5, out=weights)
+
+
+def _check(xy: NDArray[np.float64]) -> None:
+    finite = np.isfinite(xy).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise PoiError(
+            f"{len(xy) - finite.sum():,} POIs have no finite coordinates, the first is number {row:,} "
+            f"(x {xy[row, 0]}, y {xy[row, 1]}); drop them or repair them."
+        )
+    wide = np.ptp(xy, axis=0).max() if len(xy) else 0.0
+    if wide >= WIDEST:
+        raise PoiError(f"the POIs span {wide:.4g} m, more than the Earth; are they in a CRS with metres as units?")
 
 
 def _distinct(xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Merge points that coincide; return the vertices and the vertex of each point."""
     if not len(xy):
         return xy, np.zeros(0, np.int32)
-    cells = np.round((xy - xy.min(axis=0)) / COINCIDENT).astype(np.int64)
-    order = np.lexsort((cells[:, 0], cells[:, 1], _morton(cells)))
+    key = _morton(xy)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
     new = np.ones(len(order), bool)
-    new[1:] = (np.diff(cells[order], axis=0) != 0).any(axis=1)
+    new[1:] = key[1:] != key[:-1]
     vertex = np.empty(len(order), np.int32)
-    vertex[order] = np.cumsum(new) - 1
+    vertex[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
     return xy[order[new]], vertex
 
 
-def _morton(cells: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return each cell's place on a Z-shaped curve, on which cells that are near stay near."""
-    span = int(cells.max(initial=0)).bit_length()
-    column, row = (cells >> max(span - 31, 0)).astype(np.uint64).T
+def _morton(xy: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return the place of each point's square on a Z-shaped curve, on which squares that are near stay near."""
+    column, row = (np.round((of - of.min()) / COINCIDENT).astype(np.uint64) for of in xy.T)
     return _spread(column) | (_spread(row) << np.uint64(1))
 
 
 def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Put a zero between every two bits of 31-bit numbers."""
+    """Put a zero between every two bits of 32-bit numbers."""
     for shift, mask in (
         (16, 0x0000FFFF0000FFFF),
         (8, 0x00FF00FF00FF00FF),
@@ -144,7 +181,7 @@ def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return bits
 
 
-def _area_edges(xy: NDArray[np.float64]) -> NDArray[np.int64]:
+def _area_edges(xy: NDArray[np.float64]) -> NDArray[np.int32]:
     """Return the Delaunay edges of distinct points, each at least once, shape ``(m, 2)``."""
     centred = xy - xy.mean(axis=0)
     if len(xy) < 3 or _in_line(centred):
@@ -154,11 +191,10 @@ def _area_edges(xy: NDArray[np.float64]) -> NDArray[np.int64]:
         triangulation = Delaunay(centred)
     except QhullError:
         return _chain(centred)
-    corners = triangulation.simplices.astype(np.int64)
-    edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
+    corners = triangulation.simplices
     # points that rounding kept out of every triangle hang on the nearest vertex
-    left_out = triangulation.coplanar[:, [0, 2]].astype(np.int64).reshape(-1, 2)
-    return np.concatenate([np.sort(edges, axis=1), left_out])
+    left_out = triangulation.coplanar[:, [0, 2]].reshape(-1, 2)
+    return np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]], left_out])
 
 
 def _in_line(centred: NDArray[np.float64]) -> bool:
@@ -166,8 +202,44 @@ def _in_line(centred: NDArray[np.float64]) -> bool:
     return bool(spread[1] <= 1e-18 * spread[0] or np.sqrt(spread[1]) < COINCIDENT)
 
 
-def _chain(centred: NDArray[np.float64]) -> NDArray[np.int64]:
+def _chain(centred: NDArray[np.float64]) -> NDArray[np.int32]:
     """Join points one after the other along their main direction."""
     main = np.linalg.eigh(centred.T @ centred)[1][:, -1]
-    order = np.argsort(centred @ main, kind="stable")
+    order = np.argsort(centred @ main, kind="stable").astype(np.int32)
     return np.stack([order[:-1], order[1:]], axis=1)
+
+
+@compiled()
+def _rows(pairs: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return ``indptr`` and sorted ``indices`` of a graph whose edges are given at least once, either way round."""
+    indptr = np.zeros(count + 1, np.int64)
+    for pair in range(len(pairs)):
+        for end in range(2):
+            indptr[pairs[pair, end] + 1] += 1
+    indptr = np.cumsum(indptr)
+    indices, free = np.empty(2 * len(pairs), np.int32), indptr.copy()
+    for pair in range(len(pairs)):
+        for end in range(2):
+            tail = pairs[pair, end]
+            indices[free[tail]] = pairs[pair, 1 - end]
+            free[tail] += 1
+    kept = 0
+    for tail in range(count):
+        row = np.sort(indices[indptr[tail] : indptr[tail + 1]])
+        indptr[tail] = kept
+        for place in range(len(row)):
+            if place == 0 or row[place] != row[place - 1]:
+                indices[kept] = row[place]
+                kept += 1
+    indptr[count] = kept
+    return indptr, indices[:kept].copy()
+
+
+@compiled(parallel=True)
+def _lengths(xy: NDArray[np.float64], indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[np.float64]:
+    lengths = np.empty(len(indices))
+    for tail in numba.prange(len(xy)):
+        for edge in range(indptr[tail], indptr[tail + 1]):
+            head = indices[edge]
+            lengths[edge] = np.hypot(xy[tail, 0] - xy[head, 0], xy[tail, 1] - xy[head, 1])
+    return lengths
