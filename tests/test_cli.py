@@ -331,6 +331,79 @@ class TestRepairedPois:
         assert_refused(mmgr("build", city_yaml), "`pois.outside`", "'keep' or 'drop'", "remove")
 
 
+class TestWithoutImages:
+    @pytest.fixture
+    def bare(self, city_yaml: Path) -> Path:
+        """The made city without its images, over a grid."""
+        change(city_yaml, "images: {path: mosaic.tif}\n", "")
+        return city_yaml
+
+    def test_neither_images_nor_pois(self, mmgr: Mmgr, bare: Path) -> None:
+        text = bare.read_text()
+        bare.write_text(text[: text.index("pois:")] + text[text.index("categories:") :])
+        assert_refused(mmgr("run", bare), "there is nothing to learn from: name `images`, `pois`, or both")
+        assert_refused(mmgr("init", "--config", bare.with_name("new.yaml")), "give images, POIs, or both")
+
+    def test_footprints_without_polygons(self, mmgr: Mmgr, bare: Path) -> None:
+        change(bare, "{kind: grid, size: 120, pixels: 32}", "{kind: footprints}")
+        assert_refused(mmgr("run", bare), "footprints are outlines of images: without `images`, name polygons")
+
+    def test_cells_in_pixels(self, mmgr: Mmgr, bare: Path) -> None:
+        change(bare, "pixels: 32", "unit: pixels")
+        assert_refused(mmgr("run", bare), "without `images`, give it in metres")
+
+    def test_folders_of_images_as_groups(self, mmgr: Mmgr, bare: Path) -> None:
+        change(bare, "pixels: 32", "group: folder")
+        assert_refused(mmgr("run", bare), "without `images`, name a column")
+
+    def test_polygons_that_are_not_there(self, mmgr: Mmgr, bare: Path) -> None:
+        change(bare, "{kind: grid, size: 120, pixels: 32}", "{kind: polygons, path: blocks.gpkg}")
+        assert_refused(mmgr("run", bare), "regions.path", "blocks.gpkg does not exist")
+
+    def test_a_geographic_crs_where_metres_are_needed(self, mmgr: Mmgr, bare: Path) -> None:
+        change(bare, "pixels: 32", "crs: EPSG:4326")
+        assert_refused(mmgr("build", bare), "4326", "EPSG:32632", "where the POIs are")
+
+    def test_polygons_away_from_the_pois(self, mmgr: Mmgr, city: City, bare: Path) -> None:
+        labels = gpd.read_file(city.labels)
+        labels.set_geometry(labels.translate(5, 5)).to_file(city.folder / "away.gpkg")
+        change(bare, "{kind: grid, size: 120, pixels: 32}", "{kind: polygons, path: away.gpkg}")
+        assert_refused(mmgr("build", bare), "no POIs lie near the regions")
+
+    def test_pois_of_several_zones(self, mmgr: Mmgr, city: City, bare: Path) -> None:
+        points = gpd.read_file(city.pois)
+        half = points.index < len(points) / 2
+        points.loc[half, "geometry"] = points.loc[half].translate(30, 0)
+        points.to_file(city.pois)
+        assert_refused(mmgr("build", bare), "the POIs reach from longitude 9.00 to 39.0", "set `regions.crs`")
+
+    def test_an_area_away_from_the_regions(self, mmgr: Mmgr, city: City, bare: Path) -> None:
+        area = gpd.read_file(city.labels).iloc[[0]]
+        area.set_geometry(area.translate(1, 0)).to_file(city.folder / "area.gpkg")
+        change(bare, "{kind: grid, size: 120, pixels: 32}", "{kind: polygons, path: census.geojson}")
+        change(bare, "path: pois.geojson", "path: pois.geojson, area: area.gpkg")
+        assert_refused(mmgr("build", bare), "no POIs are known in any of the 36 regions")
+
+    def test_a_stray_poi_does_not_stretch_the_grid(self, mmgr: Mmgr, city: City, bare: Path) -> None:
+        points = gpd.read_file(city.pois)
+        points.loc[4, "geometry"] = shapely.Point(0, 0)
+        points.to_file(city.pois)
+        code, printed = mmgr("build", bare)
+        assert code == 0, printed
+        assert "1 of 300 POIs lie apart from the others, and no grid is made there" in printed
+        assert "1 of 300 POIs lie more than 10 km from the regions (row 5;" in printed
+        assert "regions of 120 m in EPSG:32632, without images" in printed
+
+    def test_what_init_proposes_for_pois_alone_builds(self, mmgr: Mmgr, city: City) -> None:
+        path = city.folder / "mine.yaml"
+        code, printed = mmgr("init", "--pois", city.pois, "--labels", city.labels, "--config", path)
+        assert code == 0, printed
+        assert "No images: square cells of 50 m over the POIs" in printed
+        code, printed = mmgr("build", path)
+        assert code == 0, printed
+        assert "without images" in printed
+
+
 class TestLabels:
     @pytest.fixture
     def embedded(self, city: City, city_yaml: Path, mmgr: Mmgr) -> Path:
