@@ -121,6 +121,12 @@ def test_one_category_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     assert "even/c00 is the only POI category" in caplog.text
 
 
+def test_a_category_without_neighbour_or_sibling_gets_the_mean_of_all() -> None:
+    counts = np.array([[3, 0, 2, 0]])  # the even categories alone have POIs
+    vectors = fit_category_vectors(tables_of(np.zeros((0, 2)), np.zeros(0, int), counts), QUICK, cell=50, seed=0)
+    assert vectors.vectors[1] == pytest.approx(vectors.vectors[[0, 2]].mean(axis=0))
+
+
 @pytest.mark.parametrize("method", ["skip-gram", "one-hot", "tf-idf", "place2vec"])
 @pytest.mark.parametrize("form", ["points", "counts", "both"])
 def test_every_method_takes_points_and_counts(method: str, form: str) -> None:

@@ -34,7 +34,8 @@ def fit_category_vectors(tables: PoiTables, settings: Categories, *, cell: float
     """Give each category a vector, learned from the places of its POIs or by another method.
 
     Points and counts are used together. A category that never has another POI near learns nothing:
-    it gets the mean of its first level's others. One category alone has a vector, and a warning.
+    it gets the mean of its first level's others, or of all. One category alone has a vector, and a
+    warning.
 
     Parameters
     ----------
@@ -141,14 +142,19 @@ def solve(objective: SkipGram, settings: Categories, *, seed: int) -> NDArray[np
 
 
 def _fill(vectors: NDArray[np.float64], cooccurrence: NDArray[np.float64], taxonomy: Taxonomy) -> NDArray[np.float64]:
-    """Give categories without any context the mean of their first level."""
+    """Give categories without any context the mean of their first level, or of all where that has none."""
     alone = cooccurrence.sum(axis=1) == 0
-    if alone.any():
-        log.info("%d of %d categories have no POI, or none near another; they get the mean of their first level",
-                 alone.sum(), len(alone))  # fmt: skip
+    if not alone.any():
+        return vectors
+    log.info(
+        "%d of %d categories have no POI, or none near another; they get the mean of their first level, or of all",
+        alone.sum(),
+        len(alone),
+    )
     filled = vectors.copy()
     for row in np.flatnonzero(alone):
         siblings = ~alone & (taxonomy.first_ids == taxonomy.first_ids[row])
-        if siblings.any():
-            filled[row] = vectors[siblings].mean(axis=0)
+        known = siblings if siblings.any() else ~alone
+        if known.any():
+            filled[row] = vectors[known].mean(axis=0)
     return filled

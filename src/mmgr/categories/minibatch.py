@@ -106,13 +106,21 @@ def _descend(
         step += 1
         stop = min(start + batch_size, len(pairs))
         batch_gradient(pairs[start:stop], draws[start:stop], chances, first_levels, sizes, hierarchy, vectors, gradient)
-        first, second = 1 / (1 - 0.9**step), 1 / (1 - 0.999**step)
-        for place in range(vectors.size):
-            slope = flat[1][place]
-            flat[2][place] += 0.1 * (slope - flat[2][place])
-            flat[3][place] += 0.001 * (slope * slope - flat[3][place])
-            flat[0][place] -= learning_rate * (flat[2][place] * first) / (np.sqrt(flat[3][place] * second) + 1e-8)
+        _adam(flat, learning_rate, step)
     return step
+
+
+@compiled()
+def _adam(flat: tuple[Array, Array, Array, Array], learning_rate: float, step: int) -> None:
+    """Move all vectors along their mean slope, in units of its spread (Kingma and Ba 2015)."""
+    vectors, gradient, momentum, square = flat
+    rate, second = learning_rate / (1 - 0.9**step), 1 / (1 - 0.999**step)
+    for place in range(len(vectors)):
+        slope = gradient[place]
+        momentum[place] += 0.1 * (slope - momentum[place])
+        square[place] += 0.001 * (slope * slope - square[place])
+        # NumPy's division does not stop to look for a zero
+        vectors[place] -= np.true_divide(rate * momentum[place], np.sqrt(second * square[place]) + 1e-8)
 
 
 @compiled()
@@ -175,10 +183,22 @@ def _pull(
 def _push(vectors: Array, target: int, context: int, sign: float, weight: float, gradient: Array) -> None:
     """Add the gradient of ``weight * softplus(-sign * u . v)``."""
     one, other = vectors[0, target], vectors[1, context]
-    score = 0.0
-    for axis in range(len(one)):
-        score += one[axis] * other[axis]
-    slope = -sign * weight / (1 + np.exp(sign * score))
+    slope = -sign * weight / (1 + np.exp(sign * _dot(one, other)))
     for axis in range(len(one)):
         gradient[0, target, axis] += slope * other[axis]
         gradient[1, context, axis] += slope * one[axis]
+
+
+@compiled()
+def _dot(one: Array, other: Array) -> float:
+    """Return the dot product in four sums: a processor adds them side by side, in one order on every machine."""
+    a = b = c = d = 0.0
+    whole = len(one) // 4 * 4
+    for axis in range(0, whole, 4):
+        a += one[axis] * other[axis]
+        b += one[axis + 1] * other[axis + 1]
+        c += one[axis + 2] * other[axis + 2]
+        d += one[axis + 3] * other[axis + 3]
+    for axis in range(whole, len(one)):
+        a += one[axis] * other[axis]
+    return (a + b) + (c + d)
