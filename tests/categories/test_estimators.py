@@ -24,7 +24,8 @@ from mmgr.categories import (
     TfidfVectors,
     make_category_vectors,
 )
-from mmgr.categories.estimators import ESTIMATORS, CategoryEstimator
+from mmgr.categories.estimator import CategoryEstimator
+from mmgr.categories.estimators import ESTIMATORS
 from mmgr.errors import ConfigError, PoiError
 
 NAMES = (("food", "bar"), ("food", "café"), ("shop", "книги"), ("shop", "靴"), ("sight", "castle"))
