@@ -57,7 +57,7 @@ def bench_categories(pois: int, *, categories: int = 200, seed: int = 0) -> dict
     city = synthetic_city(pois, categories=categories, seed=seed)
     with quiet():
         _learn(synthetic_city(min(pois, _WARM_UP), categories=categories, seed=seed), Categories(iterations=1), seed)
-    settings = Categories()
+    settings, measured_on = Categories(), machine()
     seconds, facts = _learn(city, settings, seed)
     return {
         "pois": pois,
@@ -69,7 +69,7 @@ def bench_categories(pois: int, *, categories: int = 200, seed: int = 0) -> dict
         "steps_per_second": round(facts["steps"] / seconds["walk"]),
         "peak_rss_mb": peak_rss_mb(),
         "threads": numba.get_num_threads(),
-        "machine": machine(),
+        "machine": measured_on,
         "software": software(),
     }
 

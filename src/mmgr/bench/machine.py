@@ -12,13 +12,18 @@ _LIBRARIES = ("mmgr", "numpy", "scipy", "numba")
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor's kind and name, the cores that this process may use, and the memory in GB."""
+    """Return the processor's kind and name, the cores that this process may use, the memory in GB, and the load.
+
+    ``load`` is how many processes wanted a core over the last minute: above the number of cores,
+    others shared the machine and times are longer than they need be.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": _processor(),
         "architecture": platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(memory / 2**30, 1),
+        "load": round(os.getloadavg()[0], 1),
         "system": platform.system(),
     }
 

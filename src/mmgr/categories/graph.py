@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numba
@@ -20,10 +19,10 @@ AREA_GAP = 25_000.0
 COINCIDENT = 0.01
 """Metres: POIs within the same square of this edge are one vertex."""
 
+LEAST_WEIGHT = float(np.finfo(float).tiny ** 0.5)
+"""``a_d`` of an edge as long as its area is wide."""
 WIDEST = 2**32 * COINCIDENT
 """Metres: no CRS of the Earth is wider, and 32 bits tell points apart up to here."""
-SLAB = 2**20
-"""Vertices whose edges are worked on at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,6 @@ class PoiGraph:
     def tails(self) -> NDArray[np.int64]:
         """Vertex at the near end of each edge, shape ``(e,)``."""
         return np.repeat(np.arange(len(self.xy)), np.diff(self.indptr))
-
-    def slabs(self) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-        """Yield the edges of some vertices at a time, and their near ends: room for all would cost much memory."""
-        for start in range(0, len(self.xy), SLAB):
-            stop = min(start + SLAB, len(self.xy))
-            edges = slice(int(self.indptr[start]), int(self.indptr[stop]))
-            yield edges, np.repeat(np.arange(start, stop), np.diff(self.indptr[start : stop + 1]))
 
 
 def delaunay_graph(xy: NDArray[np.float64], *, gap: float = AREA_GAP) -> PoiGraph:
@@ -128,11 +120,8 @@ def distance_weights(graph: PoiGraph) -> NDArray[np.float64]:
     ``d`` is the edge's length and ``D`` the diagonal of its area's bounding rectangle. An edge as
     long as ``D`` keeps the least weight above 0, so that two POIs alone still meet.
     """
-    weights = np.empty_like(graph.lengths)
-    for edges, tails in graph.slabs():
-        diagonal = graph.diagonals[graph.area[tails]]
-        weights[edges] = np.log((1 + diagonal**1.5) / (1 + graph.lengths[edges] ** 1.5))
-    return np.maximum(weights, np.finfo(float).tiny ** 0.5, out=weights)
+    scale = 1 + graph.diagonals**1.5
+    return _distance_weights(graph.indptr, graph.lengths, graph.area, scale)
 
 
 def _check(xy: NDArray[np.float64]) -> None:
@@ -243,3 +232,15 @@ def _lengths(xy: NDArray[np.float64], indptr: NDArray[np.int64], indices: NDArra
             head = indices[edge]
             lengths[edge] = np.hypot(xy[tail, 0] - xy[head, 0], xy[tail, 1] - xy[head, 1])
     return lengths
+
+
+@compiled(parallel=True)
+def _distance_weights(
+    indptr: NDArray[np.int64], lengths: NDArray[np.float64], area: NDArray[np.int32], scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    weights = np.empty_like(lengths)
+    for tail in numba.prange(len(area)):
+        for edge in range(indptr[tail], indptr[tail + 1]):
+            distance = np.log(scale[area[tail]] / (1 + lengths[edge] * np.sqrt(lengths[edge])))
+            weights[edge] = max(distance, LEAST_WEIGHT)
+    return weights

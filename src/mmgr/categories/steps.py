@@ -53,6 +53,22 @@ class Rule(NamedTuple):
 
 
 @compiled(parallel=True)
+def decay_across(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    cells: NDArray[np.int64],
+    decay: float,
+    weights: NDArray[np.float64],
+) -> None:
+    """Multiply the weights of edges between two cells by ``decay``, in place; ``cells`` has shape ``(v, 2)``."""
+    for tail in numba.prange(len(cells)):
+        for edge in range(indptr[tail], indptr[tail + 1]):
+            head = indices[edge]
+            if cells[tail, 0] != cells[head, 0] or cells[tail, 1] != cells[head, 1]:
+                weights[edge] *= decay
+
+
+@compiled(parallel=True)
 def running_sums(indptr: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Add up each vertex's weights from its first edge on, shape ``(e,)``."""
     sums = np.empty_like(weights)
@@ -107,7 +123,7 @@ def _stream(rule: Rule, poi: int, number: int) -> np.uint64:
     return _mix(_mix(rule.seed) + np.uint64(np.int64(poi) * rule.walks + number))
 
 
-@compiled()
+@compiled(inline=True)
 def _walk(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
@@ -137,7 +153,7 @@ def _walk(
     return rule.length
 
 
-@compiled()
+@compiled(inline=True)
 def _step(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
@@ -194,7 +210,7 @@ def _step_in_full(
     return -1
 
 
-@compiled()
+@compiled(inline=True)
 def _bias(indptr: NDArray[np.int64], indices: NDArray[np.int32], rule: Rule, candidate: int, before: int) -> float:
     if candidate == before:
         return rule.back

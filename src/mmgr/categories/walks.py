@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgr.categories.graph import PoiGraph, distance_weights
-from mmgr.categories.steps import Ground, Rule, running_sums, walk_places
+from mmgr.categories.steps import Ground, Rule, decay_across, running_sums, walk_places
 from mmgr.console import track
 
 CHUNK = 2**18
@@ -50,9 +50,7 @@ def edge_weights(graph: PoiGraph, *, cell: float, decay: float) -> NDArray[np.fl
     """
     cells = np.floor(graph.xy / cell).astype(np.int64)
     weights = distance_weights(graph)
-    for edges, tails in graph.slabs():
-        across = (cells[tails] != cells[graph.indices[edges]]).any(axis=1)
-        weights[edges][across] *= decay
+    decay_across(graph.indptr, graph.indices, cells, decay, weights)
     return weights
 
 
