@@ -186,6 +186,9 @@ class Categories(Section):
     """A context weighs by its distance to the power of minus this, for `place2vec`."""
     negatives: Annotated[int, Field(ge=0)] = 5
     """Negative categories per context."""
+    negatives_from: Literal["unmet", "frequency"] = "unmet"
+    """Where `skip-gram` draws them: `unmet`, evenly from the categories that never co-occur with the target, as
+    published; `frequency`, from all by frequency to the power of 3/4, as word2vec and `place2vec` do."""
     hierarchy: Annotated[float, Field(ge=0)] = 4e-6
     """Weight of the term that draws categories of one first level together, for `skip-gram`."""
     solver: Literal["cooccurrence", "minibatch"] = "cooccurrence"

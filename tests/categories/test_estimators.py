@@ -32,6 +32,7 @@ NAMES = (("food", "bar"), ("food", "café"), ("shop", "книги"), ("shop", "�
 ALL: list[CategoryEstimator] = [
     SkipGramVectors(8, iterations=20, random_state=0),
     SkipGramVectors(8, solver="minibatch", epochs=1, random_state=0),
+    SkipGramVectors(8, negatives_from="frequency", iterations=20, random_state=0),
     Place2VecVectors(8, iterations=20, random_state=0),
     OneHotVectors(),
     TfidfVectors(),
@@ -165,6 +166,7 @@ def test_one_argument_chooses_the_method() -> None:
     [
         (SkipGramVectors(walks=0), "`walks`"),
         (SkipGramVectors(solver="sgd"), "`solver`"),
+        (SkipGramVectors(negatives_from="all"), "`negatives_from`"),
         (SkipGramVectors(cell=0), "`cell`"),
         (TfidfVectors(cell=float("nan")), "`cell`"),
         (Place2VecVectors(power=-1), "`power`"),

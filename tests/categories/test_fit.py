@@ -159,6 +159,15 @@ def test_both_solvers_tell_quarters_apart() -> None:
     assert similarity[:4, :4].min() > similarity[:4, 4:].max()
 
 
+def test_negatives_by_frequency_order_categories_by_how_often_they_meet() -> None:
+    random = np.random.default_rng(0)
+    category = random.integers(0, 5, 1000)  # a chain of quarters, each of which overlaps with the next
+    xy = np.stack([500 * category + 300 * random.normal(size=1000), random.uniform(0, 500, 1000)], axis=1)
+    settings = Categories(dimensions=16, negatives_from="frequency", hierarchy=0)
+    similarity = cosines(fit_category_vectors(tables_of(xy, category), settings, cell=250, seed=0))
+    assert similarity[0, 1] > similarity[0, 2] > similarity[0, 3:].max()
+
+
 def test_place2vec_tells_quarters_apart() -> None:
     settings = Categories(method="place2vec", dimensions=16, iterations=300)
     similarity = cosines(fit_category_vectors(two_quarters(), settings, cell=250, seed=0))

@@ -25,7 +25,10 @@ class SkipGramVectors(CategoryEstimator):
     cell
         Edge in metres of the square regions.
     negatives
-        Negative categories for each pair; see :func:`mmgr.categories.skipgram.negative_shares`.
+        Negative categories for each pair.
+    negatives_from
+        ``"unmet"``: categories that the target never meets, as published; ``"frequency"``: all, by
+        frequency. See :func:`mmgr.categories.skipgram.negative_shares`.
     hierarchy
         ``lambda`` of the term that draws categories of one first level together.
     solver
@@ -55,6 +58,7 @@ class SkipGramVectors(CategoryEstimator):
         region_decay: float = 0.4,
         cell: float = 250.0,
         negatives: int = 5,
+        negatives_from: str = "unmet",
         hierarchy: float = 4e-6,
         solver: str = "cooccurrence",
         learning_rate: float | None = None,
@@ -73,6 +77,7 @@ class SkipGramVectors(CategoryEstimator):
         self.region_decay = region_decay
         self.cell = cell
         self.negatives = negatives
+        self.negatives_from = negatives_from
         self.hierarchy = hierarchy
         self.solver = solver
         self.learning_rate = learning_rate

@@ -75,7 +75,14 @@ def fit_places(places: Places, settings: Categories, *, cell: float, seed: int) 
 
 def _skip_gram(places: Places, settings: Categories, cell: float, seed: int) -> Fitted:
     contexts = walk_contexts(places, settings, cell=cell, seed=seed)
-    return _learned(places.taxonomy, contexts, settings, seed, hierarchy=settings.hierarchy, unmet=True)
+    return _learned(
+        places.taxonomy,
+        contexts,
+        settings,
+        seed,
+        hierarchy=settings.hierarchy,
+        unmet=settings.negatives_from == "unmet",
+    )
 
 
 def _place2vec(places: Places, settings: Categories, _cell: float, seed: int) -> Fitted:
