@@ -59,8 +59,10 @@ class Layout:
 
     @property
     def embeddings(self) -> Path:
-        """Folder of the embeddings: `embeddings`, `image`, `poi` and `random`, each GeoParquet; `image` and `random`
-        are not there without images, nor `poi` without POIs."""
+        """Folder of the embeddings: `embeddings`, `image`, `poi` and `random`, each GeoParquet.
+
+        Without images there are no `image` and `random`, without POIs no `poi`.
+        """
         return self.folder / "embeddings"
 
     @property
