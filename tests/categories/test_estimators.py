@@ -197,3 +197,12 @@ def test_bad_tables_are_refused_in_fit() -> None:
         SkipGramVectors().fit(table(0))
     with pytest.raises(PoiError, match="estimate_utm_crs"):
         SkipGramVectors().fit(points(table(), 4326))
+
+
+def test_places_of_one_use_are_near_in_a_real_city(shared_data: Path) -> None:
+    frame = gpd.read_file(shared_data / "singapore" / "pois.geojson").to_crs(32648)
+    vectors = SkipGramVectors(random_state=0).fit(frame).to_vectors()
+    names, (nearest, _) = vectors.taxonomy.second, vectors.neighbours(10)
+    for name, near in (("restaurant", "cafe"), ("bar", "pub"), ("attraction", "tourist_info")):
+        assert near in {names[row] for row in nearest[names.index(name)]}
+    assert dict(zip(names, vectors.frequency, strict=True))["supermarket"] == 28

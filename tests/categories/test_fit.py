@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import geopandas as gpd
+import numba
 import numpy as np
 import pytest
 from pyproj import CRS
 from shapely import box
+from threadpoolctl import threadpool_limits
 
 from mmgr.categories import CategoryVectors, fit_category_vectors
 from mmgr.config import Categories
@@ -144,6 +147,24 @@ def test_every_method_takes_points_and_counts(method: str, form: str) -> None:
     known = np.bincount(category, minlength=8) + (0 if form == "points" else counts.sum(axis=0))
     assert one.frequency.tolist() == known.tolist()
     assert (one.cooccurrence is None) == (method in {"one-hot", "tf-idf"})
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{}, {"solver": "minibatch", "epochs": 2}, {"method": "place2vec"}],
+    ids=["matrix", "batches", "place2vec"],
+)
+def test_bits_do_not_depend_on_the_number_of_threads(choice: dict[str, Any]) -> None:
+    settings, threads = Categories.model_validate({"iterations": 50} | choice), numba.get_num_threads()
+    found = []
+    try:
+        for count in (1, min(2, threads)):
+            numba.set_num_threads(count)
+            with threadpool_limits(count):
+                found.append(fit_category_vectors(two_quarters(), settings, cell=250, seed=0).vectors)
+    finally:
+        numba.set_num_threads(threads)
+    assert (found[0] == found[1]).all()
 
 
 def test_how_vectors_were_made_is_kept() -> None:
