@@ -1,9 +1,10 @@
-"""Metrics of a regression, on plain arrays of one shape."""
+"""Metrics of numbers, classes and shares, on plain arrays of one shape."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import rel_entr
 
 
 def r2(observed: ArrayLike, predicted: ArrayLike) -> float:
@@ -23,6 +24,96 @@ def mae(observed: ArrayLike, predicted: ArrayLike) -> float:
     """Return the mean absolute error."""
     y, p = _pair(observed, predicted)
     return float(np.mean(np.abs(y - p)))
+
+
+def macro_f1(observed: ArrayLike, predicted: ArrayLike) -> float:
+    """Return the mean over classes of ``2 TP / (2 TP + FP + FN)``.
+
+    Classes are those observed or predicted; one that is never met on the other side counts 0.
+
+    Parameters
+    ----------
+    observed, predicted
+        Class of each unit, shape ``(n,)``.
+
+    Raises
+    ------
+    ValueError
+        If the two are not filled vectors of one length.
+    """
+    y, p = np.asarray(observed), np.asarray(predicted)
+    if y.shape != p.shape or y.ndim != 1 or not y.size:
+        raise ValueError(f"observed {y.shape} and predicted {p.shape} are not two filled vectors of one length")
+    classes = np.unique(np.concatenate([y, p]))
+    scores = [2 * np.sum((y == c) & (p == c)) / (np.sum(y == c) + np.sum(p == c)) for c in classes]
+    return float(np.mean(scores))
+
+
+def l1(observed: ArrayLike, predicted: ArrayLike) -> float:
+    """Return the sum over classes of absolute differences, averaged over units: 0 (equal) to 2.
+
+    Parameters
+    ----------
+    observed, predicted
+        Shares of classes, shape ``(n, k)``; each row sums to 1.
+
+    Raises
+    ------
+    ValueError
+        If the two differ in shape, or a row is negative or does not sum to 1.
+    """
+    y, p = _shares(observed, predicted)
+    return float(np.abs(y - p).sum(axis=1).mean())
+
+
+def kl_divergence(observed: ArrayLike, predicted: ArrayLike) -> float:
+    """Return ``sum_k y_k ln(y_k / p_k)`` in nats, averaged over units; 0 where a class is not observed.
+
+    Parameters
+    ----------
+    observed, predicted
+        Shares of classes, shape ``(n, k)``; each row sums to 1. A prediction is taken as at least
+        1e-12, so that one certain error does not make the mean infinite.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`l1`.
+    """
+    y, p = _shares(observed, predicted)
+    return float(rel_entr(y, np.maximum(p, 1e-12)).sum(axis=1).mean())
+
+
+def cosine(observed: ArrayLike, predicted: ArrayLike) -> float:
+    """Return the cosine of the angle between observed and predicted shares, averaged over units.
+
+    Parameters
+    ----------
+    observed, predicted
+        Shares of classes, shape ``(n, k)``; each row sums to 1.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`l1`.
+    """
+    y, p = _shares(observed, predicted)
+    return float(np.mean((y * p).sum(axis=1) / (np.linalg.norm(y, axis=1) * np.linalg.norm(p, axis=1))))
+
+
+def _shares(observed: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    y, p = np.asarray(observed, np.float64), np.asarray(predicted, np.float64)
+    if y.shape != p.shape or y.ndim != 2 or not y.size:
+        raise ValueError(f"observed {y.shape} and predicted {p.shape} are not two filled tables of one shape")
+    for name, shares in (("observed", y), ("predicted", p)):
+        # float32 softmax sums to 1 within 1e-6; published shares are rounded to a few digits
+        wrong = ~((shares >= 0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1) < 1e-3))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"{int(wrong.sum())} {name} rows are no shares that sum to 1, such as row {row}: {shares[row].tolist()}"
+            )
+    return y, p
 
 
 def _pair(observed: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,0 +1,173 @@
+"""Score region vectors from POIs on Singapore, as published benchmarks score theirs.
+
+Usage: python benchmarks/singapore.py --data ../shared/data/singapore
+           --json benchmarks/results/2026-11-24-singapore.json [--write docs/results/singapore.md]
+
+Every row is written when it is done, and a row that was done with the same number of units is skipped: a run that was
+cut off goes on. With --write, what stands between `<!-- tables -->` and `<!-- end of tables -->` of a page is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from singapore_rows import BASELINE, ROWS, City, Row, UnavailableError, vectors_of
+from singapore_tables import tables
+from singapore_units import TASKS, Units, read_pois
+
+from mmgr.bench.machine import machine, software
+from mmgr.evaluate.protocols import get_protocol
+from mmgr.files import write_aside
+
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+
+
+def main() -> None:
+    """Run what is asked for and not done yet; print the tables."""
+    asked = arguments()
+    run = read_run(asked.json)
+    city = City(read_pois(asked.data), asked.text_model)
+    for task in asked.tasks:
+        units = TASKS[task](asked.data, None if asked.full else asked.cells)
+        rows = [ROWS[name] for name in asked.rows if task in ROWS[name].tasks.split()]
+        for row in rows:
+            if asked.again or not done(run, task, row, units):
+                score_row(run, task, row, city, units)
+                write_run(asked.json, run)
+    text = tables(run["results"])
+    print(text)
+    if asked.write is not None:
+        write_page(asked.write, text, run)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Score region vectors from POIs on Singapore.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the Singapore data")
+    parser.add_argument("--json", type=Path, required=True, help="where results are kept")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="NAME")
+    parser.add_argument("--cells", type=int, default=12_000, help="at most as many cells, or points, of a task")
+    parser.add_argument("--full", action="store_true", help="all cells and points")
+    parser.add_argument("--text-model", type=Path, help="folder of a sentence-transformers model")
+    parser.add_argument("--again", action="store_true", help="score rows that are done once more")
+    parser.add_argument("--write", type=Path, help="page whose tables are replaced")
+    return parser.parse_args()
+
+
+def score_row(run: dict[str, Any], task: str, row: Row, city: City, units: Units) -> None:
+    """Make a row's vectors, score them under each protocol of the task, and add the results to the run."""
+    begun = time.perf_counter()
+    try:
+        vectors = vectors_of(row, city, units.regions)
+    except UnavailableError as reason:
+        print(f"{task}: {row.name}: skipped: {reason}", flush=True)
+        return
+    took = time.perf_counter() - begun
+    for name in units.protocols:
+        begun = time.perf_counter()
+        protocol = get_protocol(f"{name}-trees" if row.trees else name)
+        scores = protocol.score(vectors, units.labels, units.places, kind=units.kind, rows=units.rows)
+        result = {
+            "task": task,
+            "protocol": protocol.name,
+            "row": row.name,
+            "units": len(vectors),
+            "of_units": len(units.places),
+            "dimensions": vectors.shape[1],
+            "scores": scores,
+            "vector_seconds": round(took, 2),
+            "probe_seconds": round(time.perf_counter() - begun, 2),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        same = [old for old in run["results"] if not is_of(old, task, row, protocol.name)]
+        run["results"] = [*same, result | summary(scores)]
+        best = ", ".join(f"{metric} {value:.3f}" for metric, value in result_mean(scores).items())
+        print(f"{task}: {row.name}: {protocol.name}: {best}", flush=True)
+
+
+def result_mean(scores: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean over seeds of each metric."""
+    return {metric: float(np.mean([score[metric] for score in scores])) for metric in scores[0] if metric != "seed"}
+
+
+def summary(scores: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return means and standard deviations over seeds; the latter as published, without Bessel's correction."""
+    metrics = [metric for metric in scores[0] if metric != "seed"]
+    spread = {metric: float(np.std([score[metric] for score in scores])) for metric in metrics}
+    return {"mean": result_mean(scores), "sd": spread}
+
+
+def done(run: dict[str, Any], task: str, row: Row, units: Units) -> bool:
+    """Return whether a row has results of as many units under each protocol."""
+    names = {f"{name}-trees" if row.trees else name for name in units.protocols}
+    there = {
+        old["protocol"]
+        for old in run["results"]
+        if is_of(old, task, row, old["protocol"]) and old["units"] == len(units.regions)
+    }
+    return names <= there
+
+
+def is_of(result: dict[str, Any], task: str, row: Row, protocol: str) -> bool:
+    """Return whether a result is that of a task, a row and a protocol."""
+    return (result["task"], result["row"], result["protocol"]) == (task, row.name, protocol)
+
+
+def add_differences(results: list[dict[str, Any]]) -> None:
+    """Set each result's difference to the baseline, seed by seed, where the baseline has the same units."""
+    for result in results:
+        published = result["protocol"].removesuffix("-trees")
+        base = [
+            old
+            for old in results
+            if (old["task"], old["protocol"], old["row"], old["units"])
+            == (result["task"], published, BASELINE, result["units"])
+        ]
+        if base:
+            pairs = list(zip(result["scores"], base[0]["scores"], strict=True))
+            apart = [{m: own[m] - other[m] for m in own if m != "seed"} | {"seed": own["seed"]} for own, other in pairs]
+            result["difference"] = summary(apart)
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Return what was done before, or an empty run."""
+    if path.exists():
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    return {"schema_version": 1, "benchmark": "singapore", "baseline": BASELINE, "results": []}
+
+
+def write_run(path: Path, run: dict[str, Any]) -> None:
+    """Write the run in the order of tasks and rows."""
+    order = {name: place for place, name in enumerate([*TASKS, *ROWS])}
+    run["results"].sort(key=lambda result: (order[result["task"]], order.get(result["row"], 99), result["protocol"]))
+    add_differences(run["results"])
+    head = {key: value for key, value in run.items() if key != "results"}
+    head |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "software": software()}
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(head | {"results": run["results"]}, indent=1) + "\n", encoding="utf-8")
+    run |= head
+
+
+def write_page(path: Path, text: str, run: dict[str, Any]) -> None:
+    """Replace what stands between a page's marks."""
+    page = path.read_text(encoding="utf-8")
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise SystemExit(f"{path} needs one line {BEGIN} and, below it, one line {END}")
+    head, rest = page.split(BEGIN)
+    made = run["machine"]
+    note = (
+        f"Finished {run['date']} on {made['cores']} cores ({made['cpu']}, {made['memory_gb']} GB), shared with others."
+    )
+    with write_aside(path) as aside:
+        aside.write_text(f"{head}{BEGIN}\n\n{note}\n\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
