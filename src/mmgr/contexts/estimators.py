@@ -21,6 +21,8 @@ SCALES = (200.0, 400.0, 800.0, 1600.0, 3200.0)
 """Standard deviations in metres: from a few houses to a part of a city."""
 FLOOR = 0.001
 """POIs per km2 below which densities count as alike."""
+PART = 4096
+"""Regions whose whole table is in memory at a time where only their vectors are kept."""
 
 
 class ContextDensities(RegionEstimator):
@@ -192,18 +194,21 @@ class ContextVectors(RegionEstimator):
         self.pca_ = None if self.dimensions is None else self._components(np.tanh(self.scaler_.transform(table)))
 
     def _vectors(self, regions: RegionPlaces) -> NDArray[np.float32]:
+        return np.concatenate([self._vectors_of_part(part) for part in regions.parts(PART)])
+
+    def _vectors_of_part(self, regions: RegionPlaces) -> NDArray[np.float32]:
         squashed = np.tanh(self.scaler_.transform(self._log_densities(regions)))
         return np.asarray(squashed if self.pca_ is None else self.pca_.transform(squashed), np.float32)
 
-    def _log_densities(self, regions: RegionPlaces) -> NDArray[np.float64]:
+    def _log_densities(self, regions: RegionPlaces) -> NDArray[np.float32]:
         """Return the table of step 1, shape ``(n, scales * groups)``."""
         densities = self._groups.total(self._field.densities(regions.centres))
-        return np.log(self.floor + densities.reshape(len(regions), -1).astype(np.float64))
+        return np.asarray(np.log(np.float32(self.floor) + densities).reshape(len(regions), -1), np.float32)
 
-    def _components(self, squashed: NDArray[np.float64]) -> PCA:
+    def _components(self, squashed: NDArray[np.float32]) -> PCA:
         count = min(int(self.dimensions or 0), *squashed.shape)
-        # not the randomised solver: the same regions give the same vectors
-        return PCA(count, svd_solver="covariance_eigh").fit(squashed)
+        # not the randomised solver, and in full precision: the same regions give the same vectors
+        return PCA(count, svd_solver="covariance_eigh").fit(squashed.astype(np.float64))
 
     def _dimension_names(self) -> list[str]:
         if self.pca_ is not None:

@@ -124,6 +124,7 @@ class RegionMean(RegionEstimator):
 def counts_inside(shapes: Any, places: Places) -> NDArray[np.float64]:
     """Return the POIs of each category in or on the edge of each polygon, shape ``(n, categories)``."""
     categories = len(places.taxonomy)
-    owner, point = shapely.STRtree(np.atleast_1d(shapely.points(places.xy))).query(shapes, predicate="intersects")
+    points = np.asarray(shapely.points(places.xy), object)
+    owner, point = shapely.STRtree(points).query(shapes, predicate="intersects")
     found = np.bincount(owner * categories + places.category[point], minlength=len(shapes) * categories)
     return found.reshape(len(shapes), categories).astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,12 @@ class RegionPlaces:
 
     def __len__(self) -> int:
         return len(self.centres)
+
+    def parts(self, size: int) -> Iterator[RegionPlaces]:
+        """Yield the regions in order, at most ``size`` at a time."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield RegionPlaces(self.centres[part], None if self.shapes is None else self.shapes[part], self.crs)
 
     def check_crs(self, crs: Any) -> None:
         """Raise a RegionError unless the POIs have the regions' CRS, as far as both say theirs."""
@@ -72,15 +79,13 @@ def _of_shapes(geometry: gpd.GeoSeries) -> RegionPlaces:
     if not len(geometry):
         raise RegionError("there are no regions: the table has no rows.")
     shapes = geometry.to_numpy()
-    _refuse(
-        geometry.index,
-        np.asarray(shapely.is_missing(shapes) | shapely.is_empty(shapes)),
-        "have no geometry, or an empty one",
-    )
+    missing = geometry.isna().to_numpy() | geometry.is_empty.to_numpy()
+    _refuse(geometry.index, missing, "have no geometry, or an empty one")
     kinds = geometry.geom_type.isin(["Polygon", "MultiPolygon", "Point"]).to_numpy()
     _refuse(geometry.index, ~kinds, "are neither polygons nor points")
-    centres = shapely.get_coordinates(shapely.centroid(shapes))
-    _refuse(geometry.index, ~np.isfinite(centres).all(axis=1), "have coordinates that are missing or infinite")
+    centres = np.asarray(shapely.get_coordinates(shapely.centroid(shapes)), np.float64)
+    infinite: NDArray[np.bool_] = np.asarray(~np.isfinite(centres).all(axis=1))
+    _refuse(geometry.index, infinite, "have coordinates that are missing or infinite")
     return RegionPlaces(centres, shapes, geometry.crs)
 
 
