@@ -167,7 +167,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         title="learn the vectors of POI categories",
         after=("build",),
         settings={"categories": shown["categories"], "seed": config.seed},
-        inputs={},
+        inputs={"categories.model": config.categories.model} if config.categories.model else {},
         outputs=(layout.categories,),
     )
     weights = config.pretrain.weights

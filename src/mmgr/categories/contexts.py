@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from mmgr.categories.cooccurrence import cooccurrence_of_counts, cooccurrence_of_walks
+from mmgr.categories.cooccurrence import cooccurrence_along_walks, cooccurrence_of_counts
 from mmgr.categories.graph import AREA_GAP, delaunay_graph, study_areas
 from mmgr.categories.places import Places
-from mmgr.categories.walks import edge_weights, random_walks
+from mmgr.categories.walks import edge_weights
 from mmgr.config import Categories
 
 NEAR = 1.0
@@ -51,8 +51,7 @@ def walk_contexts(places: Places, settings: Categories, *, cell: float, seed: in
     if len(places.xy):
         graph = delaunay_graph(places.xy)
         weights = edge_weights(graph, cell=cell, decay=settings.region_decay)
-        walks = random_walks(graph, weights, settings, seed=seed)
-        pairs += cooccurrence_of_walks(walks, places.category, categories=categories)
+        pairs += cooccurrence_along_walks(graph, weights, places.category, settings, categories=categories, seed=seed)
         area = graph.area[graph.vertex]
     pairs += _count_pairs(places, settings, contexts=settings.walks * (settings.length - 1))
     return Contexts(pairs, _shared(places, area))
