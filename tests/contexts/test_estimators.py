@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import geopandas as gpd
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 from mmgr.categories import OneHotVectors, SkipGramVectors, TfidfVectors
 from mmgr.contexts import ContextDensities, ContextVectors, CountTable, RegionMean, make_region_vectors
@@ -244,3 +246,17 @@ def test_points_have_nothing_inside() -> None:
     fitted = RegionMean(POIS, "one-hot").fit(grid())
     with pytest.raises(RegionError, match="regions must be polygons; name a `radius`"):
         fitted.transform(grid().geometry.centroid)
+
+
+def test_the_number_of_threads_does_not_change_a_bit() -> None:
+    regions = grid(30)
+    threads = numba.get_num_threads()
+    found = []
+    try:
+        for count in (1, min(2, threads)):
+            numba.set_num_threads(count)
+            with threadpool_limits(count):
+                found.append(ContextVectors(POIS, scales=SCALES, dimensions=5).fit_transform(regions))
+    finally:
+        numba.set_num_threads(threads)
+    assert (found[0] == found[1]).all()

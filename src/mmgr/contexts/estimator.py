@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from mmgr.categories import CategoryVectors, make_category_vectors
 from mmgr.categories.estimator import CategoryEstimator
@@ -61,7 +62,12 @@ class RegionEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc] # 
         ConfigError
             If a parameter is out of its range.
         """
-        self._fit(X, y)
+        regions = self._regions(X)
+        places = places_of_frame(self.pois, first_level=self.first_level, second_level=self.second_level)
+        self.n_features_in_ = int(X.shape[1]) if len(np.shape(X)) > 1 else 1
+        self._learn(regions, places, y)
+        # last, so that an estimator with a taxonomy is fitted
+        self.taxonomy_, self.poi_count_ = places.taxonomy, len(places.xy)
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -80,27 +86,21 @@ class RegionEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc] # 
         check_is_fitted(self, "taxonomy_")
         return np.array(self._dimension_names(), object)
 
-    def _fit(self, X: Any, y: Any) -> None:
-        """Read regions and POIs, then learn."""
-        regions = self._regions(X)
-        places = places_of_frame(self.pois, first_level=self.first_level, second_level=self.second_level)
-        self.n_features_in_ = int(X.shape[1]) if len(np.shape(X)) > 1 else 1
-        self._learn(regions, places, y)
-        # last, so that an estimator with a taxonomy is fitted
-        self.taxonomy_, self.poi_count_ = places.taxonomy, len(places.xy)
-
     def _regions(self, X: Any) -> RegionPlaces:
         regions = regions_of(X)
         regions.check_crs(self.pois.crs if isinstance(self.pois, gpd.GeoDataFrame | gpd.GeoSeries) else None)
         return regions
 
     def _learn(self, regions: RegionPlaces, places: Places, y: Any) -> None:
+        """Learn what the method learns; nothing of ``self`` that ends in ``_`` is there yet."""
         raise NotImplementedError
 
     def _vectors(self, regions: RegionPlaces) -> NDArray[np.float32]:
+        """Return the vectors, shape ``(n, n_dimensions)``."""
         raise NotImplementedError
 
     def _dimension_names(self) -> list[str]:
+        """Return as many names as a vector has dimensions."""
         raise NotImplementedError
 
     def _category_vectors(self, vectors: Any, places: Places, random_state: Any) -> NDArray[np.float32]:
@@ -133,3 +133,9 @@ def field_of(places: Places, *, scales: ArrayLike, kernel: str = "gaussian") -> 
 def metres(scale: float) -> str:
     """Return a distance as names of dimensions show it, such as ``200m``."""
     return f"{scale:g}m"
+
+
+def product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Return ``a @ b`` by one thread: the bits do not depend on how many there are."""
+    with threadpool_limits(1, "blas"):
+        return np.asarray(a @ b)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from mmgr.categories.frames import SECOND_LEVEL
 from mmgr.categories.places import Places
-from mmgr.contexts.estimator import RegionEstimator, field_of, metres
+from mmgr.contexts.estimator import RegionEstimator, field_of, metres, product
 from mmgr.contexts.groups import LEVELS, groups_of_levels
 from mmgr.contexts.places import RegionPlaces
 from mmgr.errors import ConfigError, RegionError
@@ -82,7 +83,7 @@ class ContextDensities(RegionEstimator):
     def _vectors(self, regions: RegionPlaces) -> NDArray[np.float32]:
         table = np.log(np.float32(self.floor) + self._groups.total(self._field.densities(regions.centres)))
         if self.vectors is not None:
-            table = table @ self.vectors_  # (n, S, dimensions)
+            table = product(table, self.vectors_)  # (n, S, dimensions)
         return np.asarray(table.reshape(len(regions), -1), np.float32)
 
     def _dimension_names(self) -> list[str]:
@@ -194,7 +195,8 @@ class ContextVectors(RegionEstimator):
         self.pca_ = None if self.dimensions is None else self._components(np.tanh(self.scaler_.transform(table)))
 
     def _vectors(self, regions: RegionPlaces) -> NDArray[np.float32]:
-        return np.concatenate([self._vectors_of_part(part) for part in regions.parts(PART)])
+        with threadpool_limits(1, "blas"):
+            return np.concatenate([self._vectors_of_part(part) for part in regions.parts(PART)])
 
     def _vectors_of_part(self, regions: RegionPlaces) -> NDArray[np.float32]:
         squashed = np.tanh(self.scaler_.transform(self._log_densities(regions)))
@@ -207,8 +209,9 @@ class ContextVectors(RegionEstimator):
 
     def _components(self, squashed: NDArray[np.float32]) -> PCA:
         count = min(int(self.dimensions or 0), *squashed.shape)
-        # not the randomised solver, and in full precision: the same regions give the same vectors
-        return PCA(count, svd_solver="covariance_eigh").fit(squashed.astype(np.float64))
+        # not the randomised solver, and one thread in full precision: the same regions give the same vectors
+        with threadpool_limits(1, "blas"):
+            return PCA(count, svd_solver="covariance_eigh").fit(squashed.astype(np.float64))
 
     def _dimension_names(self) -> list[str]:
         if self.pca_ is not None:

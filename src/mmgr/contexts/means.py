@@ -13,7 +13,7 @@ from mmgr.categories.counted import tf_idf
 from mmgr.categories.frames import SECOND_LEVEL
 from mmgr.categories.places import Places
 from mmgr.console import log
-from mmgr.contexts.estimator import RegionEstimator, field_of, metres
+from mmgr.contexts.estimator import RegionEstimator, field_of, metres, product
 from mmgr.contexts.places import RegionPlaces
 from mmgr.errors import ConfigError, RegionError
 
@@ -90,7 +90,7 @@ class RegionMean(RegionEstimator):
         weighted = counts * self.weights_
         total = weighted.sum(axis=2, keepdims=True)
         shares = np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0)
-        return np.asarray((shares @ self.vectors_).reshape(len(regions), -1), np.float32)
+        return np.asarray(product(shares, self.vectors_).reshape(len(regions), -1), np.float32)
 
     def _counts(self, regions: RegionPlaces) -> NDArray[np.float64]:
         """Return the POIs of each category inside, or weighted at each radius, shape ``(n, S, categories)``."""
