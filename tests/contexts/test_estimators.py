@@ -260,3 +260,16 @@ def test_the_number_of_threads_does_not_change_a_bit() -> None:
     finally:
         numba.set_num_threads(threads)
     assert (found[0] == found[1]).all()
+
+
+def test_the_far_tail_of_a_category_is_not_stretched() -> None:
+    regions = grid()
+    odd = gpd.GeoDataFrame(
+        {"first_level": ["sight"], "second_level": ["lighthouse"]},
+        geometry=gpd.points_from_xy([370_000 - 6.0 * 200.0], [141_000.0]),
+        crs=32648,
+    )
+    pois = gpd.GeoDataFrame(pd.concat([POIS, odd], ignore_index=True), crs=32648)
+    estimator = ContextVectors(pois, scales=(200.0,), dimensions=None).set_output(transform="pandas")
+    column = estimator.fit_transform(regions)["category_sight/lighthouse_200m"]
+    assert 0 <= column.max() - column.min() < 0.01

@@ -22,6 +22,11 @@ SCALES = (200.0, 400.0, 800.0, 1600.0, 3200.0)
 """Standard deviations in metres: from a few houses to a part of a city."""
 FLOOR = 0.001
 """POIs per km2 below which densities count as alike."""
+LEAST_SPREAD = 0.01
+"""Standard deviation of a log density below which it is not stretched to 1.
+
+A column of which all regions hold no more than the far tail of a Gaussian is all but constant: stretched, it is noise.
+"""
 PART = 4096
 """Regions whose whole table is in memory at a time where only their vectors are kept."""
 
@@ -135,7 +140,7 @@ class ContextVectors(RegionEstimator):
 
     1. ``log(floor + POIs per km2)`` of each category, each first level and all, at each scale, as
        :class:`ContextDensities`;
-    2. standardised over the regions that were fitted;
+    2. standardised over the regions that were fitted, except for spreads below :data:`LEAST_SPREAD`;
     3. squashed by ``tanh``, so that one odd downtown or one empty cell of sea cannot decide everything;
     4. their principal components, not whitened.
 
@@ -192,6 +197,7 @@ class ContextVectors(RegionEstimator):
         self._field = field_of(places, scales=self.scales)
         table = self._log_densities(regions)
         self.scaler_ = StandardScaler().fit(table)
+        self.scaler_.scale_ = np.maximum(self.scaler_.scale_, LEAST_SPREAD)
         self.pca_ = None if self.dimensions is None else self._components(np.tanh(self.scaler_.transform(table)))
 
     def _vectors(self, regions: RegionPlaces) -> NDArray[np.float32]:
