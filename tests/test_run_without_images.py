@@ -59,7 +59,8 @@ def test_a_grid_of_cells_goes_from_start_to_end(city: City) -> None:
     assert store.regions["pois"].to_list() == inside
     assert sorted(path.stem for path in layout.embeddings.iterdir()) == ["embeddings", "poi"]
     vectors = read_embeddings(layout.embeddings / "embeddings.parquet")
-    assert vectors.shape == (49, 8)
+    # 8 dimensions of the POIs inside; of those around, as many as tell 49 regions apart
+    assert vectors.shape == (49, 8 + 49)
     assert np.ptp(vectors, axis=0).max() > 0
     scores = run.evaluate().to_frame()
     assert set(scores["features"]) == {"POI only", "POI densities"}

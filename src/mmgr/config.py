@@ -152,6 +152,9 @@ class Pois(Section):
     """One or several files, of points or of counts."""
     radius: Positive | None = None
     """Points within this distance (m) of a region's centre belong to it too; by default only those inside."""
+    context: tuple[Positive, ...] = (200.0, 400.0, 800.0, 1600.0, 3200.0)
+    """In a run without images a region's vector also tells of the points around its centre, weighted by a
+    Gaussian of each of these standard deviations (m); an empty list leaves that out."""
     outside: Literal["keep", "drop"] = "keep"
     """What becomes of points far outside the regions: beyond the box around all regions by more than 10 km, the box's
     own diagonal or `radius`, whichever is largest. `mmgr build` counts and names them; only `drop` leaves them out.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ from mmgr.console import log
 from mmgr.embeddings import write_embeddings
 from mmgr.files import read_json, write_aside
 from mmgr.layout import Layout
+from mmgr.pois import PoiTables
 from mmgr.store import PoiBags, RegionStore
 
 Parts = dict[str, NDArray[np.float32]]
@@ -25,7 +28,10 @@ def act(config: Config, layout: Layout) -> None:
     Without images the embedding is its POI part.
     """
     store = RegionStore(layout.regions)
-    parts, facts = _of_pois(layout, store) if config.images is None else _of_model(config, layout, store)
+    if config.images is None:
+        parts, facts = _of_pois(layout, store, config.pois.context if config.pois else ())
+    else:
+        parts, facts = _of_model(config, layout, store)
     dimensions = {name: parts[name].shape[1] if name in parts else 0 for name in ("image", "poi")}
     regions = store.regions.assign(has_image=store.views > 0, has_poi=store.bags.known)
     provenance = {
@@ -62,12 +68,39 @@ def region_vectors(bags: PoiBags, vectors: NDArray[np.float32]) -> NDArray[np.fl
     return np.asarray(found, np.float32)
 
 
-def _of_pois(layout: Layout, store: RegionStore) -> tuple[Parts, dict[str, Any]]:
+def _of_pois(layout: Layout, store: RegionStore, scales: Sequence[float]) -> tuple[Parts, dict[str, Any]]:
     """Return the vectors of a run without images, and what they are made of."""
     from mmgr.categories import CategoryVectors  # noqa: PLC0415 - numba loads slowly
 
     poi = region_vectors(store.bags, CategoryVectors.load(layout.categories).vectors)
-    return {"embeddings": poi, "poi": poi}, {"recipe": "category vectors, weighted by log densities"}
+    recipe = "category vectors, weighted by log densities"
+    tables = PoiTables.load(layout.pois)
+    if scales and len(tables.points) and len(store) > 1:
+        poi = np.concatenate([poi, context_vectors(tables, store.regions, scales)], axis=1)
+        recipe += "; and the POIs around, at several scales"
+    return {"embeddings": poi, "poi": poi}, {"recipe": recipe}
+
+
+def context_vectors(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Sequence[float]) -> NDArray[np.float32]:
+    """Describe regions by the points in and around them (:class:`mmgr.contexts.ContextVectors`), shape ``(n, d)``.
+
+    Parameters
+    ----------
+    tables
+        The clean POIs; those that are only counted in polygons have no place, and no part in this.
+    regions
+        The regions, in the POIs' CRS.
+    scales
+        Standard deviations in metres of the weights by distance.
+    """
+    from mmgr.contexts import ContextVectors  # noqa: PLC0415 - numba loads slowly
+
+    category = tables.points["category"].to_numpy()
+    points = tables.points.assign(
+        first_level=np.array(tables.taxonomy.first, object)[category],
+        second_level=np.array(tables.taxonomy.second, object)[category],
+    )
+    return np.asarray(ContextVectors(points, scales=scales).fit(regions).transform(regions), np.float32)
 
 
 def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts, dict[str, Any]]:
