@@ -20,8 +20,8 @@ from mmgr.errors import ConfigError, RegionError
 
 SCALES = (200.0, 400.0, 800.0, 1600.0, 3200.0)
 """Standard deviations in metres: from a few houses to a part of a city."""
-FLOOR = 0.001
-"""POIs per km2 below which densities count as alike."""
+FLOOR = 0.1
+"""POIs per km2 below which densities count as alike: one POI in 10 km2."""
 LEAST_SPREAD = 0.01
 """Standard deviation of a log density below which it is not stretched to 1.
 
@@ -174,7 +174,7 @@ class ContextVectors(RegionEstimator):
         scales: Sequence[float] = SCALES,
         floor: float = FLOOR,
         levels: Sequence[str] = LEVELS,
-        dimensions: int | None = 64,
+        dimensions: int | None = 128,
         random_state: Any = None,
         first_level: str = "first_level",
         second_level: str | None = SECOND_LEVEL,
