@@ -16,7 +16,7 @@ CUTOFF = 6.5
 """Standard deviations beyond which a Gaussian is taken as 0.
 
 Around a hole in a city of ``D`` POIs per km2 this loses at most ``D * exp(-6.5 ** 2 / 2)``: 7e-6 per km2 where there
-are 10,000, which is 0.7 % of the floor of 0.001 that logarithms are taken above.
+are 10,000, far below the floor of 0.1 that logarithms are taken above by default.
 """
 BINS = 10
 """POIs of a group in one square bin of this part of a standard deviation are merged."""
