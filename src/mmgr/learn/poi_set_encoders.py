@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from mmgr.learn.encoders import Set2Set
+from mmgr.learn.poi_set_data import PoiParts, PoiSets
 
 KNOTS = 12
 """Bumps on the axis of log distance that tell an encoder how far a POI is."""
@@ -26,48 +23,32 @@ FIRST_FLOOR = -2.0
 LARGEST = 20.0
 """Largest logit of a POI, whose exponential float32 still adds up exactly enough."""
 
-
-@dataclass(frozen=True, slots=True)
-class PoiSets:
-    """The ``k`` nearest POIs of ``n`` regions, the nearest first."""
-
-    category: Tensor
-    """Category of each, shape ``(n, k)``, int64."""
-    distance: Tensor
-    """Distance from the region's centre in metres, shape ``(n, k)``, float32."""
-
-    def __len__(self) -> int:
-        return len(self.category)
-
-    def take(self, rows: Tensor | slice) -> PoiSets:
-        """Return the sets of some regions."""
-        return PoiSets(self.category[rows], self.distance[rows])
-
-    def everything(self) -> Tensor:
-        """Return the weight of each POI where none is left out, shape ``(n, 1, k)``."""
-        return torch.ones_like(self.distance)[:, None]
+LEAST_SHARE = 1e-6
+"""Share of the largest variance below which a principal component is none."""
 
 
-def nearest_pois(
-    centres: NDArray[np.float64], xy: NDArray[np.float64], category: NDArray[np.int32], neighbours: int
-) -> PoiSets:
-    """Find the POIs nearest to each centre.
+class KernelPool(nn.Module):
+    """A set summed under fixed Gaussians, group by group: log densities, standardised.
 
-    Parameters
-    ----------
-    centres, xy
-        Places of the regions, shape ``(n, 2)``, and of the POIs, shape ``(m, 2)``, in metres.
-    category
-        Category of each POI, shape ``(m,)``.
-    neighbours
-        How many; all POIs where there are fewer.
+    The sum over a set of a function of each member is the general form of what does not depend on the order
+    (Zaheer et al. 2017, theorem 2). Here the function is fixed, so it can reach as far as it likes at no cost.
     """
-    # POIs of one place are told apart by nothing but their category: the order of the table must not matter
-    order = np.lexsort((category, xy[:, 1], xy[:, 0]))
-    distance, found = cKDTree(xy[order]).query(centres, np.arange(1, min(neighbours, len(xy)) + 1))
-    return PoiSets(
-        torch.from_numpy(category[order][found].astype(np.int64)), torch.from_numpy(distance.astype(np.float32))
-    )
+
+    def __init__(self, whole: Tensor, floor: float) -> None:
+        super().__init__()
+        self.features = whole.shape[1]
+        self.floor = floor
+        self.mean: Tensor
+        self.spread: Tensor
+        level = (whole + floor).log()
+        self.register_buffer("mean", level.mean(0))
+        # a density that is the same everywhere tells nothing, and becomes 0
+        self.register_buffer("spread", level.std(0, correction=0).clamp(min=1e-6))
+
+    def forward(self, vectors: Tensor, sets: PoiParts, weight: Tensor) -> Tensor:  # noqa: ARG002 - as its siblings
+        """Read ``V`` views of ``B`` sets: ``weight`` has shape ``(B, V, P)``, the result ``(B, V, features)``."""
+        seen = weight @ sets.densities
+        return ((seen + self.floor).log() - self.mean) / self.spread
 
 
 class AttentionPool(nn.Module):
@@ -144,6 +125,9 @@ class SetReader(nn.Module):
         return read.reshape(size, views, -1)  # type: ignore[no-any-return]  # torch has no types here
 
 
+Encoder = KernelPool | AttentionPool | SetReader
+
+
 class Projections(NamedTuple):
     """What heads make of ``V`` views of ``B`` regions."""
 
@@ -164,28 +148,49 @@ class PoiSetModel(nn.Module):
     Parameters
     ----------
     encoder
-        :class:`AttentionPool` or :class:`SetReader`.
+        One of this module. :class:`KernelPool` standardises by itself.
     dimensions
         Length of the vector.
     targets
         How many log densities are guessed.
     """
 
-    def __init__(self, encoder: AttentionPool | SetReader, dimensions: int, targets: int) -> None:
+    def __init__(self, encoder: Encoder, dimensions: int, targets: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.norm = nn.BatchNorm1d(encoder.features)
+        self.norm = nn.Identity() if isinstance(encoder, KernelPool) else nn.BatchNorm1d(encoder.features)
         self.to_vector = nn.Linear(encoder.features, dimensions)
         self.to_contrast = nn.Sequential(nn.ReLU(), nn.Linear(dimensions, 2 * dimensions))
         self.to_densities = nn.Linear(dimensions, targets)
 
-    def forward(self, vectors: Tensor, sets: PoiSets, weight: Tensor) -> Projections:
-        """Read ``V`` views of ``B`` sets; arguments are those of :meth:`AttentionPool.forward`."""
+    def forward(self, vectors: Tensor, sets: PoiSets | PoiParts, weight: Tensor) -> Projections:
+        """Read ``V`` views of ``B`` sets; arguments are those of the encoder."""
         read: Tensor = self.encoder(vectors, sets, weight)  # (B, V, features)
         # one odd downtown or one empty cell of sea must not decide everything
         squashed = torch.tanh(self.norm(read.flatten(0, 1))).view_as(read)
         made = self.to_vector(squashed)
         return Projections(made, self.to_contrast(made), self.to_densities(made))
+
+    @torch.no_grad()
+    def start_from_components(self, table: Tensor) -> None:
+        """Make the vector the principal components of ``table``, and the guess their way back.
+
+        Parameters
+        ----------
+        table
+            What ``to_vector`` reads of the regions, shape ``(n, features)``, where it is also what is guessed.
+        """
+        mean = table.mean(0)
+        values, axes = torch.linalg.eigh((table - mean).double().T @ (table - mean).double())
+        count = min(self.to_vector.out_features, int((values > values[-1] * LEAST_SHARE).sum()))
+        axes = axes.flip(1)[:, :count]
+        # an axis has no direction: its largest part is positive
+        axes = (axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()).to(table.dtype)
+        self.to_vector.weight[:count] = axes.T
+        self.to_vector.bias[:count] = -axes.T @ mean
+        self.to_densities.weight[:, :count] = axes
+        self.to_densities.weight[:, count:] = 0
+        self.to_densities.bias[:] = mean
 
 
 def distance_bumps(distance: Tensor) -> Tensor:
@@ -193,13 +198,3 @@ def distance_bumps(distance: Tensor) -> Tensor:
     knots = torch.linspace(math.log(NEAREST), math.log(FARTHEST), KNOTS, device=distance.device)
     step = math.log(FARTHEST / NEAREST) / (KNOTS - 1)
     return torch.exp(-0.5 * (((distance + LEAST).log()[..., None] - knots) / step).square())
-
-
-def thinned(sets: PoiSets, keep: float, generator: torch.Generator) -> Tensor:
-    """Draw two thinnings of each set, as different as ``keep`` allows, shape ``(B, 2, k)``.
-
-    Each keeps a POI with probability ``keep``; up to 0.5 no POI is in both. What is kept stands for ``1 / keep``
-    POIs, so that densities are those of the whole set on average. A view that nothing is left of keeps nothing.
-    """
-    chance = torch.rand(sets.distance.shape, generator=generator)
-    return torch.stack([chance < keep, chance >= 1 - keep], 1).float() / keep

@@ -14,8 +14,10 @@ from torch.nn.functional import mse_loss
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
+from mmgr.contexts.estimators import FLOOR
 from mmgr.learn.losses import nt_xent
-from mmgr.learn.poi_set_encoders import AttentionPool, PoiSetModel, PoiSets, Projections, SetReader, thinned
+from mmgr.learn.poi_set_data import PoiParts, PoiSets, thinned
+from mmgr.learn.poi_set_encoders import AttentionPool, KernelPool, PoiSetModel, Projections, SetReader
 
 CHUNK = 512
 """Regions that are encoded at once; a bound on memory."""
@@ -45,21 +47,35 @@ class SetTraining:
 
 
 def new_model(
-    encoder: str, *, category_dimensions: int, dimensions: int, targets: int, scales: tuple[float, ...], seed: int
+    encoder: str,
+    sets: PoiSets | PoiParts,
+    target: Tensor,
+    *,
+    category_dimensions: int,
+    dimensions: int,
+    scales: tuple[float, ...],
+    seed: int,
 ) -> PoiSetModel:
-    """Make a model whose first weights depend on the seed alone; the global generator stays as it is."""
+    """Make a model whose first weights depend on data and seed alone; the global generator stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        reader = (
-            SetReader(category_dimensions, CHANNELS, READS)
-            if encoder == "set2set"
-            else AttentionPool(category_dimensions, QUERIES, scales)
-        )
-        return PoiSetModel(reader, dimensions, targets)
+        if isinstance(sets, PoiParts):
+            # the guess is of what the whole set reads as, so that principal components are a start for both
+            model = PoiSetModel(KernelPool(sets.densities.sum(1), FLOOR), dimensions, target.shape[1])
+            model.start_from_components(target)
+            return model
+        if encoder == "set2set":
+            return PoiSetModel(SetReader(category_dimensions, CHANNELS, READS), dimensions, target.shape[1])
+        return PoiSetModel(AttentionPool(category_dimensions, QUERIES, scales), dimensions, target.shape[1])
 
 
 def train(
-    model: PoiSetModel, vectors: Tensor, sets: PoiSets, centres: Tensor, target: Tensor, settings: SetTraining
+    model: PoiSetModel,
+    vectors: Tensor,
+    sets: PoiSets | PoiParts,
+    centres: Tensor,
+    target: Tensor,
+    settings: SetTraining,
 ) -> NDArray[np.float32]:
     """Train a model in place.
 
@@ -101,7 +117,7 @@ def train(
 
 
 @torch.no_grad()
-def encode(model: PoiSetModel, vectors: Tensor, sets: PoiSets) -> NDArray[np.float32]:
+def encode(model: PoiSetModel, vectors: Tensor, sets: PoiSets | PoiParts) -> NDArray[np.float32]:
     """Return the vector of each whole set, shape ``(n, dimensions)``."""
     model.eval()
     parts = [sets.take(slice(start, start + CHUNK)) for start in range(0, len(sets), CHUNK)]
