@@ -103,10 +103,10 @@ def _table(city: City) -> Any:
     return CountTable(city.pois)
 
 
-def _poi_sets(readout: str) -> Callable[[City], Any]:
+def _poi_sets(encoder: str) -> Callable[[City], Any]:
     def make(city: City) -> Any:
         kind = import_module("mmgr.learn.poi_sets").PoiSetVectors
-        return kind(city.pois, _skip_gram(city), readout=readout, random_state=SEED)
+        return kind(city.pois, _skip_gram(city), encoder=encoder, random_state=SEED)
 
     return make
 

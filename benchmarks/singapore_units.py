@@ -60,7 +60,7 @@ def landuse(folder: Path, most: int | None) -> Units:
 
 
 def subzone_landuse(folder: Path, most: int | None) -> Units:  # noqa: ARG001 - there are few
-    """Return all subzones with their shares of five land uses; one that has none is left out."""
+    """Return all subzones with their shares of five land uses; two that have none are left out."""
     zones = gpd.read_file(folder / "subzones.geojson")
     names = sorted(name for name in zones.columns if name.startswith("land_use_"))
     shares = zones[names].to_numpy(np.float64)
