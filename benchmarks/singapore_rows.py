@@ -95,6 +95,10 @@ def _no_hierarchy(city: City) -> CategoryVectors:
     return city.vectors("skip-gram", hierarchy=0.0)
 
 
+def _frequency_negatives(city: City) -> CategoryVectors:
+    return city.vectors("skip-gram", negatives_from="frequency")
+
+
 def _place2vec(city: City) -> CategoryVectors:
     return city.vectors("place2vec")
 
@@ -126,16 +130,14 @@ ROWS = {
         Row("skip-gram mean, 1 km", _mean(_skip_gram, radius=KILOMETRE)),
         Row("skip-gram TF-IDF mean, 1 km", _mean(_skip_gram, radius=KILOMETRE, weighting="tf-idf")),
         Row("skip-gram without hierarchy mean, 1 km", _mean(_no_hierarchy, radius=KILOMETRE)),
+        Row("skip-gram, negatives by frequency, mean, 1 km", _mean(_frequency_negatives, radius=KILOMETRE)),
         Row("skip-gram densities, 5 scales", lambda city: ContextDensities(city.pois, _skip_gram(city))),
         Row("Set2Set, contrast", _poi_sets("set2set")),
         Row("attention, contrast", _poi_sets("attention")),
         Row("category densities, 5 scales", lambda city: ContextDensities(city.pois)),
-        Row("context (ours)", lambda city: ContextVectors(city.pois)),
-        Row(
-            "context (ours) + one-hot, inside",
-            lambda city: [ContextVectors(city.pois), RegionMean(city.pois, _one_hot(city))],
-            tasks=SUBZONES,
-        ),
+        Row("kernels, contrast", _poi_sets("kernels")),
+        Row("context (ours), 128 components", lambda city: ContextVectors(city.pois)),
+        Row("context (ours), whole", lambda city: ContextVectors(city.pois, dimensions=None)),
     )
 }
 """The rows by name, in the order of the tables."""
