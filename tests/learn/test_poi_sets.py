@@ -156,7 +156,7 @@ def test_untrained_kernels_are_the_principal_components_of_squashed_log_densitie
     one = np.hstack([one, np.ones((len(pois), 1)), np.ones((len(pois), 1))])  # all are of one first level
     distance = ((centres[:, None] - pois[["x", "y"]].to_numpy()[None]) ** 2).sum(-1)
     dense = [np.exp(-distance / (2 * h * h)) @ one / (2 * np.pi * h * h / 1e6) for h in (200.0, 400.0)]
-    level = np.log(0.001 + np.hstack(dense))
+    level = np.log(0.1 + np.hstack(dense))
     squashed = np.tanh((level - level.mean(0)) / level.std(0))
     u, s, _ = np.linalg.svd(squashed - squashed.mean(0), full_matrices=False)
     expected = u[:, :5] * s[:5]
@@ -203,7 +203,7 @@ def test_polygons_are_read_by_their_centroids() -> None:
 
 
 def test_losses_fall_below_chance() -> None:
-    estimator, _ = fitted(steps=80, neighbours=64, encoder="attention")
+    estimator, _ = fitted(steps=80, neighbours=64, encoder="attention", learning_rate=3e-3)
     contrast, chance, error = estimator.losses_[-10:].mean(0)
     assert contrast < chance - 0.3
     assert error < estimator.losses_[:5, 2].mean()

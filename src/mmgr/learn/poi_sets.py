@@ -108,7 +108,7 @@ class PoiSetVectors(RegionEstimator):
         steps: int = 100,
         batch_size: int = 256,
         temperature: float = 0.5,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 5e-4,
         keep: float = 0.5,
         contrast: float = 1.0,
         side: float = 1.0,
