@@ -81,7 +81,8 @@ def test_scikit_learn_takes_the_split(cells: np.ndarray) -> None:
         assert not set(both) & set(test)
 
 
-def test_numbers_are_scored_by_r2_and_repeat(cells: np.ndarray) -> None:
+def test_numbers_are_scored_by_r2_whatever_their_scale(cells: np.ndarray) -> None:
+    cells = cells[::3]
     angle = cells[:, 0] / 60
     X = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     protocol = get_protocol("cityrep")
@@ -94,6 +95,7 @@ def test_numbers_are_scored_by_r2_and_repeat(cells: np.ndarray) -> None:
 
 
 def test_classes_are_scored_by_macro_f1(cells: np.ndarray) -> None:
+    cells = cells[::3]
     y = (cells[:, 0] > cells[:, 1]).astype(int)
     scores = get_protocol("cityrep").score(cells - cells.mean(axis=0), y, cells, kind="class")
     assert min(score["macro_f1"] for score in scores) > 0.8

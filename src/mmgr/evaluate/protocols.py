@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
 
 from mmgr.errors import SplitError
 from mmgr.evaluate.metrics import cosine, kl_divergence, l1, macro_f1, r2
@@ -239,7 +240,9 @@ def _fit_predict(
         probe.fit(vectors[train], labels[train], validation=(vectors[validation], labels[validation]))
     else:  # trees choose no epoch: they train on the validation units too
         both = np.union1d(train, validation)
-        probe.fit(vectors[both], labels[both])
+        # the many short loops of boosted trees stand still where other processes want the same cores
+        with threadpool_limits(1, user_api="openmp"):
+            probe.fit(vectors[both], labels[both])
     return np.asarray(probe.predict(vectors[test]))
 
 
