@@ -19,6 +19,12 @@ def test_a_name_chooses_the_estimator() -> None:
     assert make_region_vectors("context", None, dimensions=8).dimensions == 8
 
 
+@pytest.mark.parametrize("encoder", ["kernels", "attention", "set2set"])
+def test_what_is_learned_by_contrast_is_chosen_by_its_encoder(encoder: str) -> None:
+    made = make_region_vectors(encoder, None, steps=3)
+    assert (type(made).__name__, made.encoder, made.steps) == ("PoiSetVectors", encoder, 3)
+
+
 def test_unknown_methods_and_parameters_are_named() -> None:
     with pytest.raises(ConfigError, match="'contexts' of region vectors; did you mean 'context'"):
         make_region_vectors("contexts", None)

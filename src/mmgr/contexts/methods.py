@@ -29,6 +29,9 @@ METHODS: dict[str, RegionMethod] = {
     "table": RegionMethod("mmgr.contexts.estimators", "CountTable"),
     "mean": RegionMethod("mmgr.contexts.means", "RegionMean"),
     "tf-idf": RegionMethod("mmgr.contexts.means", "RegionMean", {"weighting": "tf-idf"}),
+    "kernels": RegionMethod("mmgr.learn.poi_sets", "PoiSetVectors", {"encoder": "kernels"}),
+    "attention": RegionMethod("mmgr.learn.poi_sets", "PoiSetVectors", {"encoder": "attention"}),
+    "set2set": RegionMethod("mmgr.learn.poi_sets", "PoiSetVectors", {"encoder": "set2set"}),
 }
 """The methods there are. One that needs torch is named here, and torch is imported only where it is chosen."""
 
@@ -39,7 +42,8 @@ def make_region_vectors(method: str, pois: Any, **parameters: Any) -> Any:
     Parameters
     ----------
     method
-        ``context``, ``densities``, ``table``, ``mean`` or ``tf-idf``.
+        ``context``, ``densities``, ``table``, ``mean`` or ``tf-idf``; or, learned by contrast, ``kernels``,
+        ``attention`` or ``set2set``.
     pois
         The POI table.
     parameters
