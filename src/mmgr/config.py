@@ -222,7 +222,12 @@ class Pretrain(Section):
     encoder: str = "resnet18"
     """Any `timm` model."""
     weights: Path | Literal["random", "pretrained"] = "random"
-    """`pretrained` asks the `timm` hub; a path reads a safetensors file."""
+    """`pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as
+    `resnet50.a1_in1k`, those of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or
+    of torchgeo. Weights for three bands become those of other images by `timm`'s convention."""
+    weights_bands: tuple[Count, ...] | None = None
+    """Bands of the file's first layer that the images' bands are, counted from 1, where it has others: `[4, 3, 2]`
+    are red, green and blue of weights for Sentinel-2's 13 bands."""
     crop: Annotated[int, Field(ge=16, le=1024)] = 112
     """Edge in pixels of the views that the encoder sees."""
     epochs: Annotated[int, Field(ge=0)] | None = None

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mmgr.errors import ArtefactError, ConfigError
-from mmgr.files import existing_file
+from mmgr.errors import ConfigError
+from mmgr.learn.weights import load_weights
 
 
-def image_encoder(name: str, *, weights: str, bands: int, crop: int) -> tuple[nn.Module, int]:
+def image_encoder(
+    name: str, *, weights: str, bands: int, crop: int, weights_bands: Sequence[int] | None = None
+) -> tuple[nn.Module, int]:
     """Make an image encoder and say how many features it gives.
 
     Parameters
@@ -28,13 +29,15 @@ def image_encoder(name: str, *, weights: str, bands: int, crop: int) -> tuple[nn
         Bands of an image.
     crop
         Edge of an image in pixels.
+    weights_bands
+        Which bands of a file's first layer are the image's, counted from 1 (:func:`mmgr.learn.weights.load_weights`).
 
     Raises
     ------
     ConfigError
         If `timm` has no such model, its weights cannot be had, or it cannot see images of this size.
     ArtefactError
-        If a file of weights belongs to another architecture.
+        If a file of weights belongs to another architecture, patch size or number of bands.
     """
     if name.partition(".")[0] not in timm.list_models():
         near = get_close_matches(name, timm.list_models(), n=3)
@@ -52,7 +55,7 @@ def image_encoder(name: str, *, weights: str, bands: int, crop: int) -> tuple[nn
             "network, or an earlier download; set `weights: random`, or give the path of a safetensors file."
         ) from error
     if weights not in {"random", "pretrained"}:
-        _load_weights(encoder, Path(weights), name)
+        load_weights(encoder, Path(weights), name=name, bands=weights_bands)
     return encoder, _features(encoder, name, bands, crop)
 
 
@@ -153,36 +156,6 @@ def _features(encoder: nn.Module, name: str, bands: int, crop: int) -> int:
     finally:
         encoder.train(training)
     return int(output.shape[1])
-
-
-def _load_weights(encoder: nn.Module, path: Path, name: str) -> None:
-    existing_file(path, what="pretrain.weights")
-    try:
-        found = load_file(path)
-    except SafetensorError as error:
-        raise ArtefactError(f"pretrain.weights: {path} is not a safetensors file ({error}).") from error
-    # the classifier that such a file ends with is not part of an encoder
-    classifiers = getattr(encoder, "pretrained_cfg", {}).get("classifier") or ()
-    heads = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
-    found = {key: value for key, value in found.items() if not key.startswith(tuple(f"{head}." for head in heads))}
-    wanted = encoder.state_dict()
-    faults = [
-        *(f"{key} is missing" for key in wanted if key not in found),
-        *(f"{key} is not known" for key in found if key not in wanted),
-        *(
-            f"{key} has shape {tuple(found[key].shape)}, not {tuple(wanted[key].shape)}"
-            for key in wanted
-            if key in found and found[key].shape != wanted[key].shape
-        ),
-    ]
-    if faults:
-        shown = "\n".join(f"  {fault}" for fault in faults[:5])
-        more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
-        raise ArtefactError(
-            f"pretrain.weights: {path} does not fit {name}; was it made for another model or number of bands?\n"
-            f"{shown}{more}"
-        )
-    encoder.load_state_dict(found)
 
 
 def _first_line(error: BaseException) -> str:

@@ -77,7 +77,11 @@ class MultiModalModel(nn.Module):
         self.recipe = recipe
         self.bands = bands
         self.image_encoder, features = image_encoder(
-            recipe.encoder, weights=recipe.weights, bands=bands, crop=recipe.crop
+            recipe.encoder,
+            weights=recipe.weights,
+            bands=bands,
+            crop=recipe.crop,
+            weights_bands=recipe.weights_bands,
         )
         self.image_encoder.to(memory_format=torch.channels_last)
         self.image_features = features

@@ -53,6 +53,8 @@ class Recipe(Choices):
     """Any `timm` model."""
     weights: str = "random"
     """`random`, `pretrained` (asks the `timm` hub), or the path of a safetensors file."""
+    weights_bands: tuple[Count, ...] | None = None
+    """Which bands of a file's first layer are those of the images, counted from 1."""
     crop: Count = 112
     """Edge of a view in pixels."""
     image_hidden: Count | None = None
@@ -167,6 +169,7 @@ def resolve(settings: Pretrain) -> Recipe:
     changes: dict[str, Any] = {
         "encoder": settings.encoder,
         "weights": str(settings.weights),
+        "weights_bands": settings.weights_bands,
         "crop": settings.crop,
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
