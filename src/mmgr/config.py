@@ -240,6 +240,10 @@ class Pretrain(Section):
     """Divides the similarities in the losses."""
     intra_weight: Fraction | None = None
     """Weight of the intra-modal loss; the inter-modal one gets the rest."""
+    mask_near: Positive | None = None
+    """Regions whose centres are nearer than this (m) are not pushed apart."""
+    mask_alike: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Images are not pushed away from the POIs of regions whose own are at least this alike (a cosine)."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of the encoders' arithmetic; `auto` is bfloat16 where the device has it."""
     device: str = "auto"

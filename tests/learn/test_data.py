@@ -10,8 +10,8 @@ import torch
 from learn_samples import PIXELS, make_bags, make_store, small_recipe
 
 from mmgr.errors import ArtefactError
-from mmgr.learn.data import Batches, PoiBatch, alike, prefetched
-from mmgr.store import PoiBags, RegionStore
+from mmgr.learn.data import Batches, PoiBatch, prefetched
+from mmgr.store import RegionStore
 
 
 def test_an_epoch_sees_each_region_with_an_image_once(store: RegionStore) -> None:
@@ -82,32 +82,6 @@ def test_entries_of_no_poi_are_left_out() -> None:
     pois = PoiBatch.from_bags(bags, 6)
     assert 1 not in pois.owner.tolist()
     assert not pois.present[1]
-
-
-def test_regions_of_one_polygon_and_regions_with_equal_pois_are_alike() -> None:
-    bags = PoiBags(
-        starts=np.array([0, 2, 4, 5, 5, 5, 6, 8]),
-        category=np.array([0, 1, 1, 0, 2, 2, 2, 2], np.int32),
-        count=np.array([3, 1, 1, 3, 2, 9, 1, 1], np.float32),
-        offset=np.zeros((8, 2), np.float32),
-        area_km2=np.ones(7, np.float32),
-        unit=np.array(["", "", "t1", "", "", "t1", ""], object),
-    )
-    numbers = alike(bags)
-    same = ((numbers[:, None] == numbers[None]) & (numbers >= 0)).any(2)
-    pairs = {(i, j) for i in range(7) for j in range(i) if same[i, j]}
-    # 0 and 1: equal bags in another order; 2 and 5: one polygon; 2 and 6: 2 of one category, or twice 1
-    assert pairs == {(1, 0), (5, 2), (6, 2)}
-
-
-def test_pairs_that_pois_cannot_tell_apart_are_no_negatives_where_the_recipe_says_so(tmp_path: Path) -> None:
-    store = make_store(tmp_path / "regions.lance", 6)
-    store.bags.unit[[1, 2, 5]] = "tract"
-    for flag in (True, False):
-        (batch,) = Batches(store, small_recipe(mask_same_unit=flag), 0).epoch(0)
-        of_tract = np.isin(batch.rows, [1, 2, 5])
-        wanted = np.outer(of_tract, of_tract) & ~np.eye(6, dtype=bool) & flag
-        assert np.array_equal(batch.not_negative.numpy(), wanted)
 
 
 def test_prefetching_keeps_order_raises_errors_and_stops_its_thread() -> None:

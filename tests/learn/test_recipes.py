@@ -52,6 +52,9 @@ def test_the_configuration_lies_over_the_recipe() -> None:
     assert (recipe.encoder, recipe.epochs, recipe.weights) == ("resnet50", 3, "w.safetensors")
     assert recipe.temperature == recipe.inter_temperature == 0.1
     assert (recipe.batch_size, recipe.learning_rate) == (128, 1e-2)
+    assert (recipe.mask_near, recipe.mask_alike) == (None, None)
+    masked = resolve(Pretrain(mask_near=300, mask_alike=0.9))
+    assert (masked.mask_near, masked.mask_alike) == (300, 0.9)
 
 
 def test_a_recipe_is_checked_and_frozen() -> None:

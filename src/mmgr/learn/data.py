@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmgr.errors import ArtefactError
+from mmgr.learn.negatives import Negatives
 from mmgr.learn.recipes import Recipe
 from mmgr.store import PoiBags, RegionStore
 
@@ -82,13 +83,16 @@ class Batch:
     second: Tensor
     """Patches for the second view, of another date where there is one."""
     pois: PoiBatch
-    not_negative: Tensor
-    """Pairs of regions that POIs cannot tell apart, shape ``(B, B)``, bool; none unless the recipe masks them."""
+    near: Tensor | None
+    """Pairs of regions that are no negatives in any loss, shape ``(B, B)``, bool; None where the recipe masks none."""
+    not_negative: Tensor | None
+    """Pairs that are no negatives of images with POIs: those, and the ones that POIs cannot tell apart."""
 
     def to(self, device: torch.device) -> Batch:
         """Move the tensors to a device."""
-        moved = {name: getattr(self, name).to(device) for name in ("first", "second", "pois", "not_negative")}
-        return replace(self, **moved)
+        names = ("first", "second", "pois", "near", "not_negative")
+        found = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: part.to(device) for name, part in found.items() if part is not None})
 
 
 class Batches:
@@ -111,6 +115,7 @@ class Batches:
 
     def __init__(self, store: RegionStore, recipe: Recipe, seed: int) -> None:
         self.store, self.recipe, self.seed = store, recipe, seed
+        self.negatives = Negatives(store, recipe)
         self.rows = np.flatnonzero(store.views > 0)
         if len(self.rows) < 2:
             raise ArtefactError(
@@ -139,17 +144,10 @@ class Batches:
         cuts = np.append(np.arange(0, regions, size), regions)
         return cuts[:-1] if cuts[-1] - cuts[-2] < 2 else cuts
 
-    @cached_property
-    def _alike(self) -> NDArray[np.int64]:
-        return alike(self.store.bags)
-
     def _batch(self, epoch: int, step: int, rows: NDArray[np.int64]) -> Batch:
         random = np.random.default_rng(seed_for(Purpose.DATES, self.seed, epoch, step))
         first, second = self._pair(self.store.patches(rows), random)
-        same = np.zeros((len(rows), len(rows)), bool)
-        if self.recipe.mask_same_unit:
-            numbers = self._alike[rows]  # (B, 2)
-            same = ((numbers[:, None] == numbers[None]) & (numbers >= 0)).any(2)
+        near = self.negatives.near(rows, rows)
         return Batch(
             epoch=epoch,
             step=step,
@@ -157,7 +155,8 @@ class Batches:
             first=first,
             second=second,
             pois=PoiBatch.from_bags(self.store.bags.take(rows), len(self.store.info.taxonomy)),
-            not_negative=torch.from_numpy(same & ~np.eye(len(rows), dtype=bool)),
+            near=near,
+            not_negative=self.negatives.inter(rows, rows, near),
         )
 
     def _pair(self, patches: list[NDArray[np.uint8]], random: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -168,27 +167,6 @@ class Batches:
             return torch.from_numpy(one), torch.from_numpy(one)
         two = np.stack([views[dates[-1]] for views, dates in zip(patches, chosen, strict=True)])
         return torch.from_numpy(one), torch.from_numpy(two)
-
-
-def alike(bags: PoiBags) -> NDArray[np.int64]:
-    """Give regions that POIs cannot tell apart a number in common.
-
-    Returns
-    -------
-    Shape ``(n, 2)``: a number of the polygon that the counts come from, and one of the POIs themselves
-    (categories and counts); -1 where there is no polygon, or no POI.
-    """
-    polygons: dict[str, int] = {}
-    contents: dict[tuple[bytes, bytes], int] = {}
-    result = np.full((len(bags), 2), -1, np.int64)
-    for region in np.flatnonzero(bags.present):
-        entries = slice(bags.starts[region], bags.starts[region + 1])
-        categories, place = np.unique(bags.category[entries], return_inverse=True)
-        content = (categories.tobytes(), np.bincount(place, weights=bags.count[entries]).tobytes())
-        result[region, 1] = contents.setdefault(content, len(contents))
-        if bags.unit[region]:
-            result[region, 0] = polygons.setdefault(bags.unit[region], len(polygons))
-    return result
 
 
 def seed_for(purpose: Purpose, seed: int, epoch: int, step: int = 0) -> np.random.SeedSequence:

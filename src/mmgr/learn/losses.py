@@ -8,16 +8,25 @@ softmax over cosine similarities ``s`` divided by a temperature ``T``,
 with ``p`` the one right candidate of ``i`` (Bai et al. 2023, section 3.4). A loss beside which the answer is
 a mere guess is the log of the number of candidates: its *chance*. Look at it before anything else.
 
-Similarities are one matrix product, in float32 whatever the input; nothing of size ``B^2 d`` is made.
+Similarities are in float32 whatever the input, and never all there at once: rows are worked off in blocks, which
+leave their gradient behind. So memory grows with ``B``, but for the mask of ``B^2`` bytes, where there is one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import normalize
+
+from mmgr.learn.share import Share
+
+BLOCK = 2**22
+"""Similarities that are there at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ def nt_xent(
     temperature: float | Tensor,
     not_negative: Tensor | None = None,
     present: Tensor | None = None,
+    share: Share | None = None,
 ) -> Contrast:
     """Contrast ``B`` pairs over the joint batch of ``2 B`` vectors (NT-Xent, the paper's loss).
 
@@ -48,21 +58,17 @@ def nt_xent(
     a, b
         Vectors of the pairs, shape ``(B, d)``; their lengths do not matter.
     temperature
-        What cosine similarities are divided by.
+        What cosine similarities are divided by; it is learned where it needs a gradient.
     not_negative
         Pairs of regions that are no negatives of each other, symmetric, shape ``(B, B)``.
     present
         Pairs that exist, shape ``(B,)``; others are neither positives nor negatives.
+    share
+        Of a batch that several processes share: all of the above are this process's ``b`` rows, ``not_negative`` of
+        shape ``(b, B)``. Loss and chance are the whole batch's on each process; for gradients see
+        :mod:`mmgr.learn.share`.
     """
-    size = len(a)
-    z = torch.cat([a, b])  # (2B, d)
-    logits = _cosine(z, z) / temperature  # (2B, 2B)
-    own = torch.eye(size, dtype=torch.bool, device=a.device)
-    candidate = _candidates(own, not_negative, present)  # (B, B), pairs of regions
-    same_kind = candidate & ~own  # a vector is no candidate for itself
-    candidate = torch.cat([torch.cat([same_kind, candidate], 1), torch.cat([candidate, same_kind], 1)])  # (2B, 2B)
-    positive = torch.arange(2 * size, device=a.device).roll(size)  # of a_i it is b_i, and the reverse
-    return _contrast(logits, candidate, positive, None if present is None else present.repeat(2))
+    return _both_ways(a, b, temperature, _Pairs.of(a, not_negative, present, share), joint=True)
 
 
 def cross_modal(
@@ -72,6 +78,7 @@ def cross_modal(
     temperature: float | Tensor,
     not_negative: Tensor | None = None,
     present: Tensor | None = None,
+    share: Share | None = None,
 ) -> Contrast:
     """Contrast images with POIs across modalities only, in both directions (symmetric InfoNCE).
 
@@ -81,64 +88,151 @@ def cross_modal(
     ----------
     image, poi
         Vectors of the ``B`` regions, shape ``(B, d)``; their lengths do not matter.
-    temperature
-        What cosine similarities are divided by.
-    not_negative
-        Pairs of regions that are no negatives of each other, symmetric, shape ``(B, B)``.
+    temperature, not_negative, share
+        As :func:`nt_xent`.
     present
         Regions that have POIs, shape ``(B,)``; others are neither positives nor negatives.
     """
-    logits = _cosine(image, poi) / temperature  # (B, B)
-    own = torch.eye(len(image), dtype=torch.bool, device=image.device)
-    candidate = _candidates(own, not_negative, present)
-    positive = torch.arange(len(image), device=image.device)
-    there = _contrast(logits, candidate, positive, present)
-    back = _contrast(logits.T, candidate.T, positive, present)
-    return Contrast((there.loss + back.loss) / 2, (there.chance + back.chance) / 2)
+    return _both_ways(image, poi, temperature, _Pairs.of(image, not_negative, present, share), joint=False)
 
 
 @torch.no_grad()
 def retrieval(
-    a: Tensor, b: Tensor, *, not_negative: Tensor | None = None, present: Tensor | None = None
+    a: Tensor,
+    b: Tensor,
+    *,
+    not_negative: Tensor | None = None,
+    present: Tensor | None = None,
+    share: Share | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return how often the nearest ``b`` of an ``a`` is its own, and how often a guess would be.
 
     Arguments are those of :func:`cross_modal`; pairs that are no negatives are not asked for.
     """
-    own = torch.eye(len(a), dtype=torch.bool, device=a.device)
-    candidate = _candidates(own, not_negative, present)
-    similarity = _cosine(a, b).masked_fill(~candidate, -torch.inf)  # (B, B)
-    asked = own.new_ones(len(a)) if present is None else present
-    hit = (similarity.argmax(1) == torch.arange(len(a), device=a.device)).float()
-    return _mean(hit, asked), _mean(1 / candidate.sum(1), asked)
+    pairs = _Pairs.of(a, not_negative, present, share)
+    anchors, candidates = _unit(a), pairs.share.gather(_unit(b))
+    hit = anchors.new_zeros(len(anchors))
+    with torch.autocast(a.device.type, enabled=False):
+        for rows in _blocks(len(anchors), len(candidates)):
+            similarity = anchors[rows] @ candidates.T  # (c, B)
+            if pairs.forbidden is not None:
+                similarity.masked_fill_(pairs.forbidden[rows], -torch.inf)
+            hit[rows] = (similarity.argmax(1) == pairs.own[rows]).to(hit.dtype)
+    return pairs.mean(hit), pairs.mean(1 / pairs.candidates)
 
 
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Return the cosine similarity of each ``a`` with each ``b``, shape ``(len(a), len(b))``, float32."""
-    with torch.autocast(a.device.type, enabled=False):  # it would make the product bfloat16 again
-        return normalize(a.float(), dim=1) @ normalize(b.float(), dim=1).T
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Which regions this process's ``b`` regions are contrasted with, of the whole batch's ``B``."""
+
+    share: Share
+    own: Tensor
+    """Place of own regions in the batch, shape ``(b,)``."""
+    weight: Tensor
+    """What each own region counts in a mean over the whole batch, shape ``(b,)``; 0 where it is absent."""
+    forbidden: Tensor | None
+    """Regions of the batch that are no candidates of own ones, shape ``(b, B)``, bool."""
+
+    @classmethod
+    def of(cls, a: Tensor, not_negative: Tensor | None, present: Tensor | None, share: Share | None) -> _Pairs:
+        share = Share.of(len(a)) if share is None else share
+        own = torch.arange(share.own.start, share.own.stop, device=a.device)
+        forbidden = not_negative
+        if present is None:
+            weight = torch.full((len(a),), 1 / share.total, dtype=_precision(a), device=a.device)
+        else:
+            everywhere = share.gather(present)  # (B,)
+            weight = present.to(_precision(a)) / everywhere.sum().clamp(min=1)
+            absent = ~(present[:, None] & everywhere)  # (b, B)
+            forbidden = absent if forbidden is None else absent.logical_or_(forbidden)
+        if forbidden is not None:  # one's own is a candidate always, and a loss of log(1) = 0 is no NaN
+            forbidden = forbidden.scatter(1, own[:, None], value=False)
+        return cls(share, own, weight, forbidden)
+
+    @property
+    def candidates(self) -> Tensor:
+        """How many regions each own one is contrasted with, itself included, shape ``(b,)``."""
+        total = torch.full_like(self.weight, self.share.total)
+        return total if self.forbidden is None else total - self.forbidden.sum(1)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean over the whole batch's present regions of own values, shape ``(b,)``."""
+        return self.share.add(values @ self.weight)
 
 
-def _candidates(own: Tensor, not_negative: Tensor | None, present: Tensor | None) -> Tensor:
-    """Say for each pair of regions whether the second is a candidate of the first, shape ``(B, B)``."""
-    candidate = torch.ones_like(own)
-    if not_negative is not None:
-        candidate = candidate & ~not_negative
-    if present is not None:
-        candidate = candidate & present[None, :] & present[:, None]
-    return candidate | own
+def _both_ways(a: Tensor, b: Tensor, temperature: float | Tensor, pairs: _Pairs, *, joint: bool) -> Contrast:
+    """Contrast each ``a`` with the ``b``, and each ``b`` with the ``a``; ``joint``, with their own kind too."""
+    with torch.autocast(a.device.type, enabled=False):  # it would make the products bfloat16 again
+        own = _unit(torch.stack([a, b], 1))  # (b, 2, d)
+        whole = pairs.share.gather(own)  # (B, 2, d)
+        scale = 1 / torch.as_tensor(temperature, dtype=own.dtype, device=a.device)
+        loss = _Contrast.apply(own.transpose(0, 1), whole.transpose(0, 1), scale, pairs, joint)
+        count = pairs.candidates
+        return Contrast(pairs.share.add(loss), pairs.mean((2 * count - 1 if joint else count).log()))
 
 
-def _contrast(logits: Tensor, candidate: Tensor, positive: Tensor, present: Tensor | None) -> Contrast:
-    """Return the mean cross-entropy of the rows of ``logits`` that are present."""
-    if present is None:
-        present = torch.ones_like(positive, dtype=torch.bool)
-    # an absent row keeps only its positive: its loss is log(1) = 0 with no gradient, and never NaN
-    logits = logits.masked_fill(~candidate, -torch.inf)
-    loss = logits.logsumexp(1) - logits.gather(1, positive[:, None]).squeeze(1)  # (rows,)
-    return Contrast(_mean(loss, present), _mean(candidate.sum(1).float().log(), present))
+class _Contrast(torch.autograd.Function):
+    """The losses of ``b`` own pairs among ``B``, weighted and summed, with their gradient, block by block.
+
+    The gradient of a softmax's cross-entropy is known once its value is: what is kept for the way back has the size of
+    the vectors. With ``G`` the gradient with regard to the similarities times ``scale``,
+
+        d anchors = scale * G @ candidates,  d candidates = scale * G.T @ anchors,  d scale = <anchors, G @ candidates>.
+
+    ``own`` and ``whole`` hold the vectors of both kinds, shape ``(2, b, d)`` and ``(2, B, d)``. The ``m`` candidates of
+    an anchor are the ``B`` of the other kind, or the ``2 B`` of both in a joint batch.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, whole: Tensor, scale: Tensor, pairs: _Pairs, joint: bool) -> Tensor:  # noqa: FBT001 - no keywords here
+        learns = any(ctx.needs_input_grad)
+        total = whole.shape[1]
+        candidates = whole.flatten(0, 1) if joint else whole.flip(0)  # (2 B, d), or (2, B, d)
+        # columns of the positive and of the vector itself
+        positive = torch.stack([pairs.own + total, pairs.own]) if joint else pairs.own.expand(2, -1)  # (2, b)
+        itself = positive.flip(0)
+        loss, by_scale = own.new_zeros(()), own.new_zeros(())
+        by_own, by_candidates = torch.zeros_like(own), torch.zeros_like(candidates)
+        for rows in _blocks(own.shape[1], 2 * candidates.shape[-2]):
+            scaled, weight = own[:, rows] * scale, pairs.weight[rows] / 2  # the mean over both ways
+            logits = scaled @ candidates.mT  # (2, c, m)
+            at_positive = logits.gather(2, positive[:, rows, None])
+            if pairs.forbidden is not None:
+                by_kind = logits.view(2, len(weight), -1, total)
+                by_kind.masked_fill_(pairs.forbidden[rows, None], -torch.inf)
+            if joint:
+                logits.scatter_(2, itself[:, rows, None], -torch.inf)
+            largest = logits.amax(2, keepdim=True)
+            likely = logits.sub_(largest).exp_()
+            sums = likely.sum(2, keepdim=True)
+            loss += ((largest + sums.log() - at_positive).squeeze(2) @ weight).sum()
+            if learns:
+                part = weight[:, None].expand(2, -1, 1)
+                gradient = likely.mul_(part / sums).scatter_add_(2, positive[:, rows, None], -part)  # G
+                by_anchors = gradient @ candidates  # (2, c, d)
+                by_scale += (own[:, rows] * by_anchors).sum()
+                by_own[:, rows] = by_anchors * scale
+                by_candidates += (gradient.mT @ scaled).sum_to_size(candidates.shape)
+        ctx.save_for_backward(by_own, by_candidates.view_as(whole) if joint else by_candidates.flip(0), by_scale)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return *(saved * gradients[0] for saved in ctx.saved_tensors), None, None
 
 
-def _mean(values: Tensor, present: Tensor) -> Tensor:
-    """Return the mean over what is present; 0 where nothing is."""
-    return (values * present).sum() / present.sum().clamp(min=1)
+def _precision(vectors: Tensor) -> torch.dtype:
+    """Return float32, or what is better."""
+    return torch.promote_types(vectors.dtype, torch.float32)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Return vectors of length 1."""
+    return normalize(vectors.to(_precision(vectors)), dim=-1)
+
+
+def _blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Yield runs of rows that have at most :data:`BLOCK` similarities."""
+    size = max(BLOCK // columns, 1)
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))

@@ -156,7 +156,13 @@ class MultiModalModel(nn.Module):
         self.density_mean.copy_(torch.from_numpy(known.mean(0)))
         self.density_spread.copy_(torch.from_numpy(spread))
 
-    def losses(self, views: tuple[Tensor, Tensor], pois: PoiBatch, not_negative: Tensor) -> LossParts:
+    def losses(
+        self,
+        views: tuple[Tensor, Tensor],
+        pois: PoiBatch,
+        not_negative: Tensor | None = None,
+        near: Tensor | None = None,
+    ) -> LossParts:
         """Compute the losses of a batch.
 
         Parameters
@@ -166,13 +172,15 @@ class MultiModalModel(nn.Module):
         pois
             The POIs of the regions; those without are in no inter-modal pair.
         not_negative
-            Pairs of regions that are no inter-modal negatives, shape ``(B, B)``.
+            Pairs of regions that are no inter-modal negatives, shape ``(B, B)``; by default none.
+        near
+            Pairs of regions that are no intra-modal negatives, shape ``(B, B)``; by default none.
         """
         recipe = self.recipe
         features = self.encode_images(torch.cat(views))  # h (2B, F): one pass, so one set of batch statistics
         z1, z2 = self.image_head(features).chunk(2)  # (B, 128) each
-        intra = nt_xent(z1, z2, temperature=recipe.temperature)
-        view_retrieval = retrieval(z1, z2)
+        intra = nt_xent(z1, z2, temperature=recipe.temperature, not_negative=near)
+        view_retrieval = retrieval(z1, z2, not_negative=near)
         nothing = features.new_tensor(math.nan)
         total = recipe.intra_weight * intra.loss
         inter = counts = Contrast(nothing, nothing)
@@ -202,7 +210,7 @@ class MultiModalModel(nn.Module):
             features=features[: len(z1)].detach(),
         )
 
-    def _inter(self, z1: Tensor, z2: Tensor, u: Tensor, present: Tensor, not_negative: Tensor) -> Contrast:
+    def _inter(self, z1: Tensor, z2: Tensor, u: Tensor, present: Tensor, not_negative: Tensor | None) -> Contrast:
         """Contrast one view or both, each ``(B, 128)``, with the POIs."""
         contrast = nt_xent if self.recipe.negatives == "joint" else cross_modal
         parts = [

@@ -136,7 +136,7 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         """Return the loss of a batch."""
         views = self._view(batch.first, batch, 0), self._view(batch.second, batch, 1)
         with self._seeded_dropout(batch):
-            parts = self.model.losses(views, batch.pois, batch.not_negative)
+            parts = self.model.losses(views, batch.pois, batch.not_negative, batch.near)
         if not torch.isfinite(parts.total):
             names = ", ".join(str(name) for name in self.batches.store.regions.index[batch.rows])
             raise MmgrError(

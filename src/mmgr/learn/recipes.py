@@ -85,6 +85,11 @@ class Recipe(Choices):
     mask_same_unit: bool = True
     """Whether regions whose counts come from one polygon, or whose POIs are identical, are no negatives
     of each other: such POIs cannot tell them apart."""
+    mask_near: Positive | None = None
+    """Regions whose centres are nearer than this (m) are no negatives of each other, in either loss."""
+    mask_alike: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Regions whose POIs are at least this alike are no negatives of each other: the cosine of logs of their counts,
+    weighted by rarity."""
     counts_weight: NotNegative = 0.5
     """Weight of the side task that predicts the log densities of POIs from the image."""
 
@@ -177,6 +182,8 @@ def resolve(settings: Pretrain) -> Recipe:
         "temperature": settings.temperature,
         "inter_temperature": settings.temperature,
         "intra_weight": settings.intra_weight,
+        "mask_near": settings.mask_near,
+        "mask_alike": settings.mask_alike,
         "precision": settings.precision,
     }
     chosen = {key: value for key, value in changes.items() if value is not None}
