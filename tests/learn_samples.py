@@ -46,9 +46,11 @@ def make_bags(regions: int, seed: int = 0) -> PoiBags:
     )
 
 
-def make_store(path: Path, regions: int, *, without_image: tuple[int, ...] = (), bands: int = 3) -> RegionStore:
+def make_store(
+    path: Path, regions: int, *, without_image: tuple[int, ...] = (), bands: int = 3, seed: int = 1
+) -> RegionStore:
     """Region ``i`` has ``1 + i % 2`` dates."""
-    random = np.random.default_rng(1)
+    random = np.random.default_rng(seed)
     frame = gpd.GeoDataFrame(
         {"group": [""] * regions},
         geometry=[box(500 * i, 0, 500 * i + 500, 500) for i in range(regions)],

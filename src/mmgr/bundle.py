@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mmgr.errors import ArtefactError, ConfigError
-from mmgr.files import check_schema, read_json, write_aside, write_json
+from mmgr.files import check_schema, read_json, sha256, write_aside, write_json
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import Recipe
 from mmgr.taxonomy import Taxonomy
@@ -74,7 +73,7 @@ def save_bundle(
             "software": version("mmgr"),
             "seed": provenance.get("seed"),
             "provenance": dict(provenance),
-            "files": {name: _sha256(aside / name) for name in _FILES},
+            "files": {name: sha256(aside / name) for name in _FILES},
         }
         write_json(aside / "manifest.json", manifest)
 
@@ -113,7 +112,7 @@ def _check(folder: Path, manifest: Any) -> None:
         path = folder / name
         if not path.is_file():
             raise ArtefactError(f"{path} is missing; the bundle is not whole. Copy it again.")
-        if _sha256(path) != manifest["files"].get(name):
+        if sha256(path) != manifest["files"].get(name):
             raise ArtefactError(
                 f"{path} is not the file that manifest.json names (its SHA-256 differs): it was changed or torn. "
                 "Do not use this bundle; copy it again from where it came."
@@ -123,8 +122,3 @@ def _check(folder: Path, manifest: Any) -> None:
 def _dimensions(model: MultiModalModel) -> int:
     vectors = model.category_vectors
     return 0 if vectors is None else int(vectors.shape[1])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

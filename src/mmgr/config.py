@@ -18,6 +18,8 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
+CADENCE = re.compile(r"(?P<number>[1-9]\d*) (?P<unit>min|steps)")
+"""What `pretrain.checkpoint_every` looks like."""
 FOLDER = "folder"
 """The value of `regions.group` that takes the name of the images' folder."""
 
@@ -248,6 +250,16 @@ class Pretrain(Section):
     """Of the encoders' arithmetic; `auto` is bfloat16 where the device has it."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: a GPU where there is one."""
+    checkpoint_every: str = "15 min"
+    """How much of a long epoch a kill may cost: `15 min` of work or `500 steps`. Each epoch's end has a checkpoint
+    too. The result does not depend on this."""
+
+    @field_validator("checkpoint_every")
+    @classmethod
+    def _is_a_cadence(cls, value: str) -> str:
+        if not CADENCE.fullmatch(value):
+            raise ValueError("say how often as `15 min` or `500 steps`")
+        return value
 
 
 class Task(Section):

@@ -60,6 +60,20 @@ def _move_into_place(aside: Path, path: Path) -> None:
     aside.replace(path)
 
 
+def clear_asides(path: Path) -> None:
+    """Remove what a killed :func:`write_aside` left half-written of ``path``; nobody else may be writing it."""
+    for aside in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, if it is there, so that a kill never leaves half of it under its name."""
+    if folder.is_dir():
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        folder.rename(aside / folder.name)
+    clear_asides(folder)
+
+
 @contextmanager
 def explained_writes(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write into one clear error that names ``path``."""
@@ -174,6 +188,12 @@ def _file_digest(path: Path) -> bytes:
             stream.seek(-(2**20), os.SEEK_END)
             digest.update(stream.read())
     return digest.digest()
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, as hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def settings_hash(settings: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +11,7 @@ import geopandas as gpd
 
 from mmgr.config import Config, dump_config, load_config
 from mmgr.console import log
-from mmgr.files import exclusive, explained_writes, read_json, write_text
+from mmgr.files import exclusive, explained_writes, read_json, remove_tree, write_text
 from mmgr.layout import Layout
 from mmgr.stages import Ledger, Stage, Status
 from mmgr.store import RegionStore
@@ -142,7 +141,7 @@ class Run:
             log.info("%-10s  up to date", name)
             return
         for path in stage.unfinished if force else ():
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
         log.info("%-10s  %s", name, stage.title)
         with explained_writes(self.layout.folder), self.ledger.recorded(name) as record:
             write_text(self.layout.config, dump_config(self.config))
@@ -175,7 +174,11 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         name="pretrain",
         title="train the encoders without labels",
         after=("build", "categories"),
-        settings={"pretrain": shown["pretrain"], "seed": config.seed},
+        # how often a checkpoint is written decides nothing
+        settings={
+            "pretrain": {k: v for k, v in shown["pretrain"].items() if k != "checkpoint_every"},
+            "seed": config.seed,
+        },
         inputs={"pretrain.weights": weights} if isinstance(weights, Path) else {},
         outputs=(layout.bundle,) if config.images else (),
         unfinished=(layout.pretrain,),

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +13,12 @@ from learn_samples import TAXONOMY, Vectors, make_bags, make_store, small_recipe
 
 from mmgr.errors import ArtefactError, ConfigError, MmgrError
 from mmgr.learn import model as module
-from mmgr.learn.model import MultiModalModel
+from mmgr.learn.checkpoints import checkpoints
+from mmgr.learn.data import Batches
+from mmgr.learn.model import LossParts, MultiModalModel
 from mmgr.learn.pretrain import pretrain
 from mmgr.store import PoiBags, RegionStore
 from mmgr.taxonomy import Taxonomy
-
-EPOCHS = 6
 
 
 def same_bits(one: MultiModalModel, two: MultiModalModel) -> bool:
@@ -46,7 +42,7 @@ def test_training_learns_and_leaves_what_it_should(tmp_path: Path, store: Region
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     assert float(rows[0]["learning_rate"]) < float(rows[4]["learning_rate"]) > float(rows[-1]["learning_rate"])
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoints", "monitor.csv", "run.json"]
-    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"))
     assert names == ["epoch-0039.ckpt", "epoch-0040.ckpt"]
     assert not model.training
 
@@ -62,51 +58,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     )
     assert same_bits(first, again)
     assert not same_bits(first, other)
-
-
-SCRIPT = """
-import sys, time
-from pathlib import Path
-import numpy as np
-import torch
-torch.set_num_threads(1)
-from learn_samples import TAXONOMY, Vectors, small_recipe
-from mmgr.learn.pretrain import Training, pretrain
-from mmgr.store import RegionStore
-
-step = Training.training_step
-def slow(self, batch, index):
-    if batch.epoch >= 3:
-        time.sleep(0.5)  # the test kills here, in the middle of an epoch
-    return step(self, batch, index)
-Training.training_step = slow
-vectors = Vectors(TAXONOMY, np.load(sys.argv[3]))
-pretrain(RegionStore(sys.argv[1]), vectors, small_recipe(epochs=6), folder=Path(sys.argv[2]), seed=3, device="cpu")
-"""
-
-
-def test_a_run_killed_in_an_epoch_ends_with_the_bits_of_one_never_killed(
-    tmp_path: Path, store: RegionStore, vectors: Vectors
-) -> None:
-    recipe, killed = small_recipe(epochs=EPOCHS), tmp_path / "killed"
-    np.save(tmp_path / "vectors.npy", vectors.vectors)
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(store.path), str(killed), str(tmp_path / "vectors.npy")],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    straight = pretrain(store, vectors, recipe, folder=tmp_path / "straight", seed=3, device="cpu")
-    deadline = time.monotonic() + 120
-    while not (killed / "checkpoints" / "epoch-0003.ckpt").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.7)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (killed / "checkpoints" / "epoch-0004.ckpt").exists()
-    resumed = pretrain(store, vectors, recipe, folder=killed, seed=3, device="cpu")
-    assert same_bits(straight, resumed)
-    assert rows_of(killed) == rows_of(tmp_path / "straight")
 
 
 def test_dropout_is_resumed_too_and_a_torn_checkpoint_is_passed_over(
@@ -148,8 +99,12 @@ def test_another_training_in_the_folder_is_refused_with_the_difference(
     pretrain(store, vectors, small_recipe(epochs=1), folder=folder, seed=0, device="cpu")
     with pytest.raises(ArtefactError) as error:
         pretrain(store, vectors, small_recipe(epochs=1, learning_rate=0.5), folder=folder, seed=7, device="cpu")
-    assert str(error.value).splitlines() == [
-        f"{folder} holds another training; remove it, or set another `output`:",
+    message, *differences = str(error.value).splitlines()
+    assert message.startswith(
+        f"{folder} holds another training, of which 1 epoch of 1 are done. To go on with it, undo"
+    )
+    assert "add `--force` (`force=True` from Python)" in message
+    assert differences == [
         "  recipe.learning_rate: 0.001 there, 0.5 now",
         "  seed: 0 there, 7 now",
     ]
@@ -158,11 +113,55 @@ def test_another_training_in_the_folder_is_refused_with_the_difference(
         pretrain(other, vectors, small_recipe(epochs=1), folder=folder, seed=0, device="cpu")
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_regions(tmp_path: Path, store: RegionStore, vectors: Vectors) -> None:
-    bad = replace(vectors, vectors=np.full_like(vectors.vectors, np.inf))
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_loss_that_is_not_finite_stops_with_the_regions(
+    tmp_path: Path, store: RegionStore, vectors: Vectors, value: float
+) -> None:
+    bad = replace(vectors, vectors=np.full_like(vectors.vectors, value))
     with pytest.raises(MmgrError, match=r"loss is nan in epoch 1, step 1.*regions are r\d+, ") as error:
         pretrain(store, bad, small_recipe(), folder=tmp_path, seed=0, device="cpu")
-    assert len(re.findall(r"\br\d+\b", str(error.value))) == 8
+    named = re.findall(r"\br\d+\b", str(error.value))
+    assert named == list(store.regions.index[Batches(store, small_recipe(), 0).order(0)[0]])
+    assert not checkpoints(tmp_path / "checkpoints")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
+    tmp_path: Path, store: RegionStore, vectors: Vectors, value: str
+) -> None:
+    recipe = small_recipe(epochs=2)
+    losses, calls = MultiModalModel.losses, 0
+
+    def poisoned(self: MultiModalModel, *arguments: object) -> LossParts:
+        nonlocal calls
+        calls += 1
+        parts = losses(self, *arguments)  # type: ignore[arg-type]
+        weight = self.image_head[0].weight
+        # 0, and of a slope that is infinite, or infinite times 0
+        root = (weight - weight.detach()).sum().sqrt() if value == "inf" else (0 * weight).sum().sqrt()
+        return replace(parts, total=parts.total + root) if calls == 5 else parts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MultiModalModel, "losses", poisoned)
+        with pytest.raises(
+            MmgrError, match=rf"loss is \d\.\d+, its gradient {value} in epoch 2, step 2\. .*regions are r"
+        ):
+            pretrain(store, vectors, recipe, folder=tmp_path / "run", seed=0, device="cpu")
+    resumed = pretrain(store, vectors, recipe, folder=tmp_path / "run", seed=0, device="cpu")
+    assert same_bits(resumed, pretrain(store, vectors, recipe, folder=tmp_path / "straight", seed=0, device="cpu"))
+
+
+def test_an_interrupt_ends_the_training_as_any_other_code(
+    tmp_path: Path, store: RegionStore, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(MultiModalModel, "losses", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(store, vectors, small_recipe(), folder=tmp_path, seed=0, device="cpu")
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_recipe_with_pois_on_a_store_without_any_is_refused(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 
 from mmgr.categories import CategoryVectors
 from mmgr.config import Config
 from mmgr.console import log
 from mmgr.errors import OtherTrainingError
+from mmgr.files import clear_asides, read_json, remove_tree
 from mmgr.layout import Layout
 from mmgr.store import RegionStore
 
@@ -20,8 +20,9 @@ def act(config: Config, layout: Layout) -> None:
     """
     if config.images is None:
         log.info("no images in the configuration: nothing to train")
+        _check_nothing_is_lost(layout)
         for folder in (layout.bundle, layout.pretrain):
-            shutil.rmtree(folder, ignore_errors=True)  # of an earlier configuration
+            remove_tree(folder)  # of an earlier configuration
         return
     _train(config, layout)
 
@@ -30,18 +31,53 @@ def _train(config: Config, layout: Layout) -> None:
     from mmgr.bundle import save_bundle  # noqa: PLC0415 - torch loads slowly, and a run without images needs none
     from mmgr.learn.pretrain import pretrain  # noqa: PLC0415
     from mmgr.learn.recipes import resolve  # noqa: PLC0415
+    from mmgr.learn.resume import training_hash  # noqa: PLC0415
 
     store = RegionStore(layout.regions)
     recipe = resolve(config.pretrain)
     vectors = CategoryVectors.load(layout.categories) if config.pois else None
     train = partial(
-        pretrain, store, vectors, recipe, folder=layout.pretrain, seed=config.seed, device=config.pretrain.device
+        pretrain,
+        store,
+        vectors,
+        recipe,
+        folder=layout.pretrain,
+        seed=config.seed,
+        device=config.pretrain.device,
+        checkpoint_every=config.pretrain.checkpoint_every,
     )
     try:
         model = train()
     except OtherTrainingError as error:
-        log.warning("training starts afresh, since something changed: %s", error)
-        shutil.rmtree(layout.pretrain)
+        if not _is_bundled(layout):
+            raise
+        log.info("the training that made %s is replaced: %s", layout.bundle, str(error).partition("\n")[2].strip())
+        remove_tree(layout.pretrain)
         model = train()
-    taxonomy = store.info.taxonomy
-    save_bundle(layout.bundle, model, recipe, taxonomy, {**store.info.provenance, "seed": config.seed})
+    clear_asides(layout.bundle)
+    made = {**store.info.provenance, "seed": config.seed, "training": training_hash(layout.pretrain)}
+    save_bundle(layout.bundle, model, recipe, store.info.taxonomy, made)
+
+
+def _is_bundled(layout: Layout) -> bool:
+    """Say whether the training in the folder is done and its model saved: another may take its place."""
+    from mmgr.learn.resume import training_hash  # noqa: PLC0415 - as above
+
+    manifest = layout.bundle / "manifest.json"
+    training = training_hash(layout.pretrain)
+    return manifest.is_file() and read_json(manifest).get("provenance", {}).get("training") == training
+
+
+def _check_nothing_is_lost(layout: Layout) -> None:
+    """Refuse to forget an unfinished training because the configuration no longer names images."""
+    if not layout.pretrain.is_dir():
+        return
+    from mmgr.learn.checkpoints import checkpoints  # noqa: PLC0415 - as above
+
+    found = checkpoints(layout.pretrain / "checkpoints")
+    if found and not _is_bundled(layout):
+        raise OtherTrainingError(
+            f"{layout.pretrain} holds a training of which {found[0][0]} are done, and the configuration names no "
+            "images any more. To go on with it, name them again; to keep it, set another `output`; to forget it, "
+            "add `--force`."
+        )

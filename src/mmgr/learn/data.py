@@ -133,9 +133,10 @@ class Batches:
         shuffled = np.random.default_rng(seed_for(Purpose.ORDER, self.seed, epoch)).permutation(self.rows)
         return [shuffled[start:end] for start, end in zip(self._cuts[:-1], self._cuts[1:], strict=True)]
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch; the next is read while one is used."""
-        return prefetched(self._batch(epoch, step, rows) for step, rows in enumerate(self.order(epoch)))
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch after the first ``done``; the next is read while one is used."""
+        steps = list(enumerate(self.order(epoch)))[done:]
+        return prefetched(self._batch(epoch, step, rows) for step, rows in steps)
 
     @cached_property
     def _cuts(self) -> NDArray[np.int64]:

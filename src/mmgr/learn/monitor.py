@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,13 +79,29 @@ class Monitor:
             regions_per_second=float(regions.sum()) / seconds,
             learning_rate=learning_rate,
             loss=loss,
-            effective_rank=effective_rank(torch.cat(self._features)[-RANK_SAMPLE:]),
+            effective_rank=effective_rank(torch.cat([part.cpu() for part in self._features])[-RANK_SAMPLE:]),
             temperature=math.nan if self._temperature is None else float(self._temperature),
             **dict(zip(_SUMMED, means, strict=True)),
         )
         self.rows.append(row)
         self._batches, self._features = [], []
         return row
+
+    def state(self) -> dict[str, Any]:
+        """Return all that was gathered, as plain values and tensors: a checkpoint holds it."""
+        return {
+            "rows": [asdict(row) for row in self.rows],
+            "batches": [(regions, values.cpu()) for regions, values in self._batches],
+            "features": [features.cpu().clone() for features in self._features],
+            "temperature": None if self._temperature is None else self._temperature.cpu(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Monitor:
+        """Go on from what :meth:`state` returned."""
+        return cls(
+            [EpochRow(**row) for row in state["rows"]], state["batches"], state["features"], state["temperature"]
+        )
 
     def write(self, path: Path) -> None:
         """Write all rows as CSV, whole or not at all."""

@@ -1,18 +1,18 @@
 """Pre-training: the loop, its checkpoints, and how it is resumed to the same bits.
 
 Nothing random depends on what came before: the order of regions, their dates, their views and dropout are
-functions of (seed, epoch, step), the learning rate is one of the step. So the weights, the optimiser and the
-number of epochs done are all that a checkpoint needs, and a killed run ends as one never killed would.
+functions of (seed, epoch, step), the learning rate is one of the step. So the weights, the optimiser, the number
+of steps done and what the monitor has gathered are all that a checkpoint needs, in the middle of an epoch too, and a
+killed run ends as one never killed would.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import math
 import time
-import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +23,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmgr.console import log, track
-from mmgr.errors import ArtefactError, ConfigError, MmgrError
-from mmgr.files import write_aside
+from mmgr.errors import ArtefactError, ConfigError, MmgrError, OtherTrainingError
 from mmgr.learn.augment import draw, make_views
+from mmgr.learn.checkpoints import Cadence, Progress, newest_intact, save_checkpoint
 from mmgr.learn.data import Batch, Batches, Purpose, seed_for
+from mmgr.learn.manners import interruptible, quiet_lightning
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
-from mmgr.learn.monitor import EpochRow, Monitor
+from mmgr.learn.monitor import Monitor
 from mmgr.learn.recipes import Recipe
-from mmgr.learn.resume import checkpoint_path, checkpoints, claim, identity, newest_intact
+from mmgr.learn.resume import claim, identity, training_hash
 from mmgr.store import RegionStore
 
 if TYPE_CHECKING:  # Numba, which fits category vectors, loads slowly
     from mmgr.categories import CategoryVectors
-
-KEPT_CHECKPOINTS = 2
-"""The newest, and one to fall back on."""
 
 
 def pretrain(
@@ -48,6 +46,7 @@ def pretrain(
     folder: Path,
     seed: int,
     device: str = "auto",
+    checkpoint_every: str = "15 min",
 ) -> MultiModalModel:
     """Train the encoders without labels, or go on from the newest intact checkpoint in ``folder``.
 
@@ -65,6 +64,8 @@ def pretrain(
         Decides everything random.
     device
         `auto`, `cpu`, `cuda`, `cuda:1`.
+    checkpoint_every
+        Minutes or steps between checkpoints inside an epoch: `15 min`, `500 steps`. Each epoch's end has one too.
 
     Returns
     -------
@@ -75,22 +76,24 @@ def pretrain(
     ConfigError
         If the recipe needs POIs and the store has none.
     OtherTrainingError
-        If ``folder`` holds another training.
+        If ``folder`` holds checkpoints of another training.
     ArtefactError
         If the store has too few regions.
     MmgrError
-        If the loss is no longer finite; names the batch's regions.
+        If the loss or its gradient is no longer finite; names the batch's regions.
     """
     place = choose_device(device)
     table = _category_table(store, vectors, recipe)
     batches = Batches(store, recipe, seed)
+    cadence = Cadence(checkpoint_every)
     claim(folder, identity(store, table, recipe, seed, bfloat16=uses_bfloat16(recipe, place)))
     model = seeded_model(recipe, table, store.info.bands, seed)
     model.standardise_densities(store.bags)
-    training = Training(model, batches, seed, folder)
+    training = Training(model, batches, seed, folder, cadence)
+    training.resume()
     if recipe.epochs:
         log.info("recipe %s on %d regions: %s", recipe.name, len(batches.rows), recipe.model_dump(exclude={"name"}))
-        with _quiet_lightning():
+        with quiet_lightning():
             training.run(place)
         log.info("pre-training ended: %s", training.monitor.sentence())
     return model.cpu().eval()
@@ -99,20 +102,45 @@ def pretrain(
 class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no types here
     """One step, one epoch, one checkpoint of pre-training; Lightning has the loop."""
 
-    def __init__(self, model: MultiModalModel, batches: Batches, seed: int, folder: Path) -> None:
+    def __init__(self, model: MultiModalModel, batches: Batches, seed: int, folder: Path, cadence: Cadence) -> None:
         super().__init__()
         self.model, self.batches, self.recipe, self.seed = model, batches, model.recipe, seed
         self.monitor = Monitor()
         self.folder = folder
+        self._cadence = cadence
+        self._begun = Progress()
+        self._optimiser_state: dict[str, Any] | None = None
         self._bar: Iterator[int] = iter(())
         self._started = 0.0
+        self._seconds_before = 0.0
+        self._now: tuple[Tensor, Batch] | None = None  # the loss and the batch of this step
+
+    def resume(self) -> None:
+        """Go on from the newest intact checkpoint, if there is one."""
+        found = newest_intact(self.folder / "checkpoints")
+        if found is None:
+            return
+        self._begun, content = found
+        if content["training"] != training_hash(self.folder):
+            raise OtherTrainingError(
+                f"the checkpoint {self._begun.name} in {self.folder} is of another training than run.json beside it; "
+                "remove the folder, or set another `output`."
+            )
+        log.info("going on after %s", self._begun)
+        self.model.load_state_dict(content["model"])
+        self._optimiser_state = content["optimiser"]
+        self.monitor = Monitor.from_state(content["monitor"])
+        self._seconds_before = content["seconds"]
+        self.monitor.write(self.folder / "monitor.csv")  # a kill may have come between the two
 
     def run(self, device: torch.device) -> None:
         """Train all epochs that are not done."""
+        if self._begun.epochs >= self.recipe.epochs:
+            return
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else device.type,
             devices=1 if device.index is None else [device.index],
-            max_epochs=self.recipe.epochs,
+            max_epochs=self.recipe.epochs - self._begun.epochs,
             reload_dataloaders_every_n_epochs=1,  # each epoch has its own order
             default_root_dir=self.folder,
             # logs, checkpoints and bars are our own
@@ -121,28 +149,25 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        done, checkpoint = newest_intact(self.folder / "checkpoints")
-        steps = range(done * self.batches.steps, self.recipe.epochs * self.batches.steps)
-        self._bar = track(steps, "pre-training")
+        steps = self.batches.steps
+        self._bar = track(
+            range(self._begun.epochs * steps + self._begun.steps, self.recipe.epochs * steps), "pre-training"
+        )
         next(self._bar, None)
         try:
-            trainer.fit(self, ckpt_path=checkpoint)
+            with interruptible(trainer):
+                trainer.fit(self)
         finally:
             self._bar = iter(())  # takes the bar away
 
     # the step
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Tensor:  # noqa: ARG002 - Lightning's name
         """Return the loss of a batch."""
         views = self._view(batch.first, batch, 0), self._view(batch.second, batch, 1)
         with self._seeded_dropout(batch):
             parts = self.model.losses(views, batch.pois, batch.not_negative, batch.near)
-        if not torch.isfinite(parts.total):
-            names = ", ".join(str(name) for name in self.batches.store.regions.index[batch.rows])
-            raise MmgrError(
-                f"the loss is {float(parts.total.detach())} in epoch {batch.epoch + 1}, step {index + 1}. "
-                f"Try a lower `pretrain.learning_rate` or `precision: fp32`; the batch's regions are {names}."
-            )
+        self._now = parts.total.detach(), batch
         self.monitor.add(parts, len(batch.rows))
         return parts.total
 
@@ -163,25 +188,48 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         """Make the optimiser; the learning rate is set step by step."""
         kind = torch.optim.AdamW if self.recipe.optimiser == "adamw" else torch.optim.Adam
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        return kind(learned, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+        optimiser = kind(learned, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+        if self._optimiser_state is not None:
+            optimiser.load_state_dict(self._optimiser_state)
+            self._optimiser_state = None
+        return optimiser
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's name
         """Set the learning rate of this step."""
-        done = batch.epoch * self.batches.steps + batch_idx
+        done = batch.epoch * self.batches.steps + batch.step
         # the middle of the step: neither the first step of a warm-up nor the last of a cosine is 0
         rate = self.recipe.learning_rate_at((done + 0.5) / (self.recipe.epochs * self.batches.steps))
         for group in self.optimizers().param_groups:
             group["lr"] = rate
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Move the bar."""
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stop before a loss or gradient that is not finite reaches the weights."""
+        assert self._now is not None  # noqa: S101 - the step comes before
+        total, batch = self._now
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        length = torch.stack(torch._foreach_norm(gradients)).norm()  # noqa: SLF001 - as PyTorch does to clip them
+        loss, slope = torch.stack([total.float(), length.float()]).tolist()  # one wait for the device
+        if math.isfinite(loss) and math.isfinite(slope):
+            return
+        found = f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is {loss:.3g}, its gradient {slope}"
+        names = ", ".join(str(name) for name in self.batches.store.regions.index[batch.rows])
+        raise MmgrError(
+            f"{found} in epoch {batch.epoch + 1}, step {batch.step + 1}. "
+            f"Try a lower `pretrain.learning_rate` or `precision: fp32`; the batch's regions are {names}."
+        )
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's names
+        """Move the bar, and write a checkpoint if one is due."""
         next(self._bar, None)
+        if self._cadence.is_due_after_step() and batch.step + 1 < self.batches.steps:
+            self._save(Progress(batch.epoch, batch.step + 1))
 
     # the data
 
     def train_dataloader(self) -> Iterable[Batch]:
-        """Return the batches of the current epoch."""
-        return _Epoch(self.batches, self.current_epoch)
+        """Return the batches of the current epoch that are not done."""
+        done = self._begun.steps if self.current_epoch == 0 else 0
+        return _Epoch(self.batches, self._begun.epochs + self.current_epoch, done)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002 - Lightning's name
         """Move a batch."""
@@ -191,41 +239,43 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
 
     def on_train_epoch_start(self) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - self._seconds_before
+        self._seconds_before = 0.0
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's checkpoint and its row of the monitor."""
         seconds = time.perf_counter() - self._started
         row = self.monitor.end_epoch(learning_rate=self.optimizers().param_groups[0]["lr"], seconds=seconds)
-        folder = self.folder / "checkpoints"
-        with write_aside(checkpoint_path(folder, row.epoch)) as aside:
-            self.trainer.save_checkpoint(aside)
-        for _, old in checkpoints(folder)[KEPT_CHECKPOINTS:]:
-            old.unlink()
+        self._save(Progress(row.epoch))
         self.monitor.write(self.folder / "monitor.csv")
         log.debug("epoch %d: loss %.3f, %s", row.epoch, row.loss, self.monitor.sentence())
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the monitor with the weights: its rows end where they do."""
-        checkpoint["monitor"] = [asdict(row) for row in self.monitor.rows]
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the monitor of the checkpoint."""
-        self.monitor = Monitor([EpochRow(**row) for row in checkpoint["monitor"]])
+    def _save(self, progress: Progress) -> None:
+        """Write a checkpoint; the monitor is in it, since its rows and means end where the weights do."""
+        content = {
+            "training": training_hash(self.folder),
+            "model": self.model.state_dict(),
+            "optimiser": self.trainer.optimizers[0].state_dict(),
+            "monitor": self.monitor.state(),
+            "seconds": time.perf_counter() - self._started if progress.steps else 0.0,
+        }
+        save_checkpoint(self.folder / "checkpoints", progress, content)
+        self._cadence.saved()
 
 
 @dataclass(frozen=True, slots=True)
 class _Epoch:
-    """The batches of one epoch, as Lightning wants them."""
+    """The batches of one epoch after the first ``done``, as Lightning wants them."""
 
     batches: Batches
     epoch: int
+    done: int
 
     def __len__(self) -> int:
-        return self.batches.steps
+        return self.batches.steps - self.done
 
     def __iter__(self) -> Iterator[Batch]:
-        return self.batches.epoch(self.epoch)
+        return self.batches.epoch(self.epoch, self.done)
 
 
 def _category_table(store: RegionStore, vectors: CategoryVectors | None, recipe: Recipe) -> NDArray[np.float32] | None:
@@ -243,20 +293,3 @@ def _category_table(store: RegionStore, vectors: CategoryVectors | None, recipe:
             f"{len(store.info.taxonomy)} of {store.path}; run `mmgr categories` again."
         )
     return vectors.vectors
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning from telling of devices and of its paid services."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # Lightning 2.6 asks PyTorch 2.15 in a way that it will drop
-            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

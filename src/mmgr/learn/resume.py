@@ -1,10 +1,8 @@
-"""What a training may be resumed from: checkpoints that are intact, of the same training."""
+"""Which training a folder holds: it goes on where all that decides its result is the same, and is else refused."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -13,37 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgr.console import log
 from mmgr.errors import OtherTrainingError
-from mmgr.files import read_json, write_json
+from mmgr.files import read_json, settings_hash, write_json
+from mmgr.learn.checkpoints import checkpoints
 from mmgr.learn.recipes import Recipe
 from mmgr.store import RegionStore
 
-
-def checkpoint_path(folder: Path, epoch: int) -> Path:
-    """Return the name of the checkpoint after ``epoch`` epochs."""
-    return folder / f"epoch-{epoch:04d}.ckpt"
-
-
-def checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Return the checkpoints in a folder and the epochs done, the newest first."""
-    found = [(int(path.stem.removeprefix("epoch-")), path) for path in folder.glob("epoch-*.ckpt")]
-    return sorted(found, reverse=True)
-
-
-def newest_intact(folder: Path) -> tuple[int, Path | None]:
-    """Return the epochs done and their checkpoint: the newest whose content has the check sums it names.
-
-    What a kill left half-written is removed.
-    """
-    for aside in folder.glob(".epoch-*"):
-        shutil.rmtree(aside)
-    for epoch, path in checkpoints(folder):
-        if _is_intact(path):
-            log.info("going on after epoch %d from %s", epoch, path)
-            return epoch, path
-        log.warning("%s is torn; the one before it is used", path)
-    return 0, None
+SAMPLED_PATCHES = 64
+"""Regions whose pixels tell one store from another."""
 
 
 def identity(
@@ -51,8 +26,8 @@ def identity(
 ) -> dict[str, Any]:
     """Describe a training by all that decides its result.
 
-    The store is known by its metadata (which hold the hashes of its inputs), regions, dates and POIs; patches
-    are not read for this.
+    The store is known by its metadata (which hold the hashes of its inputs), regions, dates, POIs, and the patches
+    of some regions: reading all of them would cost an epoch.
     """
     bags = store.bags
     content = hashlib.blake2b(digest_size=16)
@@ -62,6 +37,9 @@ def identity(
     for values in (bags.starts, bags.category, bags.count, bags.area_km2):
         content.update(values.tobytes())
     content.update("\n".join(bags.unit).encode())
+    sample = np.unique(np.linspace(0, len(store) - 1, SAMPLED_PATCHES).astype(np.int64))
+    for patches in store.patches(sample):
+        content.update(patches.tobytes())
     categories = "" if vectors is None else hashlib.blake2b(vectors.tobytes(), digest_size=16).hexdigest()
     return {
         "software": version("mmgr"),
@@ -76,34 +54,42 @@ def identity(
 def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
     """Write what is trained in ``folder``, or check that it is the same.
 
+    A training that has left no checkpoint is replaced: nothing of it would be lost.
+
     Raises
     ------
     OtherTrainingError
-        If another training is there; shows the difference.
+        If checkpoints of another training are there; shows the difference.
     """
     path = folder / "run.json"
-    if not path.exists():
+    found = checkpoints(folder / "checkpoints")
+    if not found:
         write_json(path, wanted)
         return
-    here, asked = _flat(read_json(path)), _flat(wanted)
-    differences = [
-        f"  {key}: {here.get(key, 'absent')} there, {asked.get(key, 'absent')} now"
-        for key in sorted(here.keys() | asked.keys())
-        if here.get(key) != asked.get(key)
-    ]
+    here = read_json(path) if path.exists() else {}
+    differences = _differences(here, wanted)
     if differences:
+        epochs = here.get("recipe", {}).get("epochs", "?")
         raise OtherTrainingError(
-            f"{folder} holds another training; remove it, or set another `output`:\n" + "\n".join(differences)
+            f"{folder} holds another training, of which {found[0][0]} of {epochs} are done. To go on with it, undo "
+            "what changed; to keep it, set another `output`; to forget it and start afresh, add `--force` "
+            "(`force=True` from Python):\n" + "\n".join(differences)
         )
 
 
-def _is_intact(path: Path) -> bool:
-    """Say whether a checkpoint, which is a zip archive, has the check sums that it names."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError):
-        return False
+def training_hash(folder: Path) -> str:
+    """Return the hash of what is trained in ``folder``; empty where nothing is."""
+    path = folder / "run.json"
+    return settings_hash(read_json(path)) if path.exists() else ""
+
+
+def _differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    there, now = _flat(here), _flat(wanted)
+    return [
+        f"  {key}: {there.get(key, 'absent')} there, {now.get(key, 'absent')} now"
+        for key in sorted(there.keys() | now.keys())
+        if there.get(key) != now.get(key)
+    ]
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
