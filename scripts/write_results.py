@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from mmgr.config import load_config
-from mmgr.evaluate import Scores
+from mmgr.evaluate import Results
 from mmgr.layout import Layout
 from mmgr.run import STAGES
 
@@ -35,7 +35,7 @@ def tables(config_path: Path) -> str:
     """Return the command, its times and memory, the last line of the monitor, and the scores."""
     layout = Layout(load_config(config_path).output)
     records = [json.loads((layout.folder / "stages" / f"{name}.json").read_text()) for name in STAGES]
-    scores = Scores.from_json(json.loads((layout.evaluation / "scores.json").read_text()))
+    scores = Results.read(layout.evaluation / "scores.json").scores
     total = sum(record["seconds"] for record in records)
     memory = max(record["peak_rss_mb"] for record in records)
     took = (

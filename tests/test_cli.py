@@ -72,6 +72,7 @@ class TestHelp:
             "evaluate",
             "map",
             "report",
+            "export",
             "info",
         ):
             assert f" {command} " in printed
@@ -144,6 +145,16 @@ class TestInit:
         labels[["geometry"]].assign(name="a").to_file(city.labels)
         words = ("--images", city.images, "--labels", city.labels)
         self.refuse(mmgr, city, *words, expected=["census.geojson", "no numeric column", "name"])
+
+
+class TestExport:
+    def test_before_there_are_embeddings(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        assert_refused(mmgr("export", city_yaml), "what `build` writes", "mmgr build")
+
+    def test_an_unknown_format(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        code, printed = mmgr("export", city_yaml, "--format", "png")
+        assert code == 2
+        assert "'geotiff', 'parquet', 'csv'" in printed
 
 
 class TestImages:

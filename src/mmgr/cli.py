@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -102,6 +102,30 @@ for _name, _what in {
     "report": "Write one self-contained HTML page.",
 }.items():
     _add_stage(_name, _what)
+
+
+@app.command("export")
+def export_command(
+    config: ConfigPath,
+    form: Annotated[
+        Literal["geotiff", "parquet", "csv"],
+        typer.Option("--format", help="geotiff: a band a dimension, a file a group; or one table with ids."),
+    ] = "geotiff",
+    part: Annotated[
+        Literal["embeddings", "image", "poi", "random"], typer.Option("--part", help="Which vectors.")
+    ] = "embeddings",
+    folder: Annotated[
+        Path | None, typer.Option("--output", file_okay=False, help="Folder to write to; by default output/export.")
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option("--resolution", help="Metres of a cell, for a geotiff of regions that form no grid.")
+    ] = None,
+) -> None:
+    """Write the vectors as images or a table that other people's evaluators read."""
+    from mmgr.run import Run  # noqa: PLC0415
+
+    for path in Run(config).export(folder, form=form, part=part, resolution=resolution):
+        typer.echo(str(path))
 
 
 @app.command()

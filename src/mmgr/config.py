@@ -340,6 +340,9 @@ class Evaluate(Section):
     """`ridge`: linear; `mlp`: the two layers of the paper."""
     seeds: Count = 3
     """Repetitions with other folds and other starts of the probe."""
+    intervals: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.8, 0.9)
+    """Levels of prediction intervals. How often each held is measured on held-out places; predictions everywhere carry
+    the highest. An empty list leaves intervals out."""
 
 
 class Config(Section):

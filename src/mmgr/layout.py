@@ -76,6 +76,11 @@ class Layout:
         return self.folder / "maps"
 
     @property
+    def export(self) -> Path:
+        """Folder of the embeddings as other tools read them."""
+        return self.folder / "export"
+
+    @property
     def report(self) -> Path:
         """The report, one self-contained page."""
         return self.folder / "report.html"

@@ -17,6 +17,7 @@ from mmgr.stages import Ledger, Stage, Status
 from mmgr.store import RegionStore
 
 if TYPE_CHECKING:
+    from mmgr.actions.export import Format, Part
     from mmgr.bundle import Bundle
     from mmgr.categories import CategoryVectors
     from mmgr.evaluate import Scores
@@ -77,9 +78,9 @@ class Run:
     def evaluate(self, *, force: bool = False) -> Scores:
         """Score the embeddings beside baselines on the same folds, and predict everywhere."""
         self.do("evaluate", force=force)
-        from mmgr.evaluate import Scores  # noqa: PLC0415 - scikit-learn loads slowly
+        from mmgr.evaluate import Results  # noqa: PLC0415 - scikit-learn loads slowly
 
-        return Scores.from_json(read_json(self.layout.evaluation / "scores.json"))
+        return Results.read(self.layout.evaluation / "scores.json").scores
 
     def map(self, *, force: bool = False) -> list[Path]:
         """Draw the predictions and the embeddings; returns the files."""
@@ -90,6 +91,31 @@ class Run:
         """Write one self-contained HTML page; returns its path."""
         self.do("report", force=force)
         return self.layout.report
+
+    def export(
+        self,
+        folder: str | Path | None = None,
+        *,
+        form: Format = "geotiff",
+        part: Part = "embeddings",
+        resolution: float | None = None,
+    ) -> list[Path]:
+        """Write the embeddings for other tools; returns the files. See :func:`mmgr.actions.export.export`.
+
+        Parameters
+        ----------
+        folder
+            Where; by default `export` in the output folder.
+        form, part, resolution
+            What is written: `geotiff`, `parquet` or `csv` of `embeddings`, `image`, `poi` or `random`, in cells of
+            so many metres where regions form no grid.
+        """
+        self.ledger.require("evaluate", config=self.name)
+        target = self.layout.export if folder is None else Path(folder)
+        files = import_module("mmgr.actions.export").export(
+            self.layout, target, form=form, part=part, resolution=resolution
+        )
+        return list(files)
 
     def all(self, *, force: bool = False) -> Path:
         """Do all stages that are not up to date; returns the report's path.

@@ -12,8 +12,11 @@ from mmgr.config import Config
 from mmgr.console import log, quiet
 from mmgr.embeddings import read_embeddings, write_geoparquet
 from mmgr.evaluate import (
+    IntervalScore,
+    Results,
     Scores,
     check_splits,
+    judge_predictions,
     poi_density_features,
     predict_everywhere,
     read_units,
@@ -35,21 +38,32 @@ def act(config: Config, layout: Layout) -> None:
     main = main_features(features)
     regions = store.regions
     predictions = regions[["group", "geometry"]].copy()
-    all_scores, coverage = [], {}
+    all_scores: list[Scores] = []
+    intervals: list[IntervalScore] = []
+    applicability, coverage = [], {}
     for task in config.tasks:
         units = read_units(task, regions)
         log.info("%s: %d labelled %s", task.name, len(units.values), units.kind)
         scores = score_features(units, features, config.evaluate, edge=store.info.edge, seed=config.seed, main=main)
         all_scores.append(scores)
         values = predict_everywhere(units, features[main], seed=config.seed)
-        elsewhere = task.groups is not None and ~regions["group"].isin(task.groups).to_numpy()
-        predictions[task.name] = np.where(elsewhere, np.nan, values).astype(np.float32)
+        if task.groups is not None:
+            values[~regions["group"].isin(task.groups).to_numpy()] = np.nan
+        predictions[task.name] = values.astype(np.float32)
+        trust = judge_predictions(
+            units, features[main], values, config.evaluate, edge=store.info.edge, seed=config.seed, features_name=main
+        )
+        for name, column in trust.columns().items():
+            predictions[f"{task.name}_{name}"] = column if column.dtype == bool else column.astype(np.float32)
+        intervals += trust.scores
+        if trust.applicability is not None:
+            applicability.append(trust.applicability.facts(task.name))
         coverage[task.name] = units.facts()
     scores = Scores.joined(all_scores)
     provenance = {"software": version("mmgr"), "name": config.name, "seed": config.seed, "features": main}
     with write_aside(layout.evaluation) as aside:
         aside.mkdir()
-        write_json(aside / "scores.json", scores.to_json())
+        Results(scores, intervals, applicability).write(aside / "scores.json")
         (aside / "scores.md").write_text(scores.to_markdown(), encoding="utf-8")
         (aside / "summary.txt").write_text(scores.to_text(), encoding="utf-8")
         write_json(aside / "coverage.json", coverage)

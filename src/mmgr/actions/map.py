@@ -5,14 +5,16 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import geopandas as gpd
+import numpy as np
 
 from mmgr.config import Config
 from mmgr.embeddings import read_embeddings, write_geoparquet
 from mmgr.files import write_aside
 from mmgr.layout import Layout
 from mmgr.maps.colours import embedding_colours
-from mmgr.maps.figures import embedding_map, prediction_map
+from mmgr.maps.figures import embedding_map
 from mmgr.maps.grids import is_grid, write_cog
+from mmgr.maps.predictions import IN_UNITS, columns_of, prediction_figures
 from mmgr.maps.style import write_png
 
 
@@ -31,11 +33,14 @@ def act(config: Config, layout: Layout) -> None:
         if grid:
             write_cog(aside / "embeddings.tif", regions, colours, names=["red", "green", "blue"], tags=tags)
         for task in config.tasks:
-            values = predictions[task.name].to_numpy()
-            picture = prediction_map(regions, values, title=f"Predicted {task.title}", unit=task.unit)
-            write_png(aside / f"{task.name}.png", picture)
-            table = regions.assign(**{task.name: values})
-            write_geoparquet(aside / f"{task.name}.parquet", table, {"software": version("mmgr"), "unit": task.unit})
+            of_task = columns_of(predictions, task.name)
+            for name, png in prediction_figures(regions, of_task, task, config.evaluate.intervals):
+                write_png(aside / f"{name}.png", png)
+            titles = {name: task.name if name == "value" else name for name in of_task.columns}
+            level = max(config.evaluate.intervals, default=None)
+            facts = {"software": version("mmgr"), "unit": task.unit, "level": level}
+            write_geoparquet(aside / f"{task.name}.parquet", regions.join(of_task.rename(columns=titles)), facts)
             if grid:
                 unit = f" ({task.unit})" if task.unit else ""
-                write_cog(aside / f"{task.name}.tif", regions, values, names=[f"{task.name}{unit}"], tags=tags)
+                names = [title + unit * (name in IN_UNITS) for name, title in titles.items()]
+                write_cog(aside / f"{task.name}.tif", regions, of_task.to_numpy(np.float32), names=names, tags=tags)

@@ -14,12 +14,13 @@ from mmgr.actions.evaluate import IMAGE, MAIN, POI
 from mmgr.categories import CategoryVectors
 from mmgr.config import Config
 from mmgr.embeddings import read_embeddings
-from mmgr.evaluate import Scores
+from mmgr.evaluate import Results
 from mmgr.files import read_json
 from mmgr.layout import Layout
 from mmgr.maps.colours import embedding_colours
 from mmgr.maps.explorer import MOST_THUMBNAILS, Explorer, Layer
 from mmgr.maps.neighbours import choose_examples, nearest_neighbours
+from mmgr.maps.predictions import columns_of, prediction_layer
 from mmgr.maps.report import Alike, Example, MapImage, ReportContent, write_report
 from mmgr.store import RegionStore
 
@@ -36,7 +37,8 @@ def act(config: Config, layout: Layout) -> None:
     """Gather what the earlier stages wrote, and write the page."""
     store = RegionStore(layout.regions)
     evaluation = layout.evaluation
-    scores = Scores.from_json(read_json(evaluation / "scores.json")).to_frame()
+    results = Results.read(evaluation / "scores.json")
+    scores = results.scores.to_frame()
     with_images, with_pois = ((layout.embeddings / f"{part}.parquet").is_file() for part in ("image", "poi"))
     main = MAIN if with_images and with_pois else IMAGE if with_images else POI
     write_report(
@@ -52,6 +54,8 @@ def act(config: Config, layout: Layout) -> None:
             baselines=tuple(name for name in dict.fromkeys(scores["features"]) if name != main),
             predictions=pd.read_parquet(evaluation / "held_out.parquet"),
             units={task.name: task.unit for task in config.tasks},
+            intervals=results.intervals,
+            applicability=results.applicability,
             audit=_audit(config, scores),
             monitor=pd.read_csv(layout.monitor) if layout.monitor.is_file() else None,
             maps=_maps(config, layout),
@@ -112,14 +116,14 @@ def _is_poi_column(config: Config, path: Any) -> bool:
 
 
 def _maps(config: Config, layout: Layout) -> list[MapImage]:
-    shown = [
-        MapImage(
-            f"Predicted {task.title}",
-            "Ridge regression on the vectors, fitted on all labelled units, predicted for every region.",
-            layout.maps / f"{task.name}.png",
-        )
-        for task in config.tasks
-    ]
+    shown = []
+    for task in config.tasks:
+        caption = "Ridge regression on the vectors, fitted on all labelled units, predicted for every region."
+        shown.append(MapImage(f"Predicted {task.title}", caption, layout.maps / f"{task.name}.png"))
+        width = layout.maps / f"{task.name}_interval.png"
+        if width.is_file():
+            caption = "Upper minus lower end of each prediction's interval: the wider, the less is known."
+            shown.append(MapImage(f"How sure: {task.title}", caption, width))
     caption = "Three principal components of the vectors as red, green and blue."
     return [*shown, MapImage("Embeddings", caption, layout.maps / "embeddings.png")]
 
@@ -127,7 +131,9 @@ def _maps(config: Config, layout: Layout) -> list[MapImage]:
 def _explorer(config: Config, layout: Layout, store: RegionStore) -> Explorer:
     predictions = gpd.read_parquet(layout.evaluation / "predictions.parquet")
     colours = embedding_colours(read_embeddings(layout.embeddings / "embeddings.parquet"))
-    layers = [Layer(f"Predicted {task.title}", predictions[task.name].to_numpy(), task.unit) for task in config.tasks]
+    layers = [
+        prediction_layer(columns_of(predictions, task.name), task, config.evaluate.intervals) for task in config.tasks
+    ]
     thumbnails: list[Any] = []
     if store.info.bands and len(store) <= MOST_THUMBNAILS:
         thumbnails = [views[-1][..., :3] if len(views) else None for batch in store.iterate() for views in batch]

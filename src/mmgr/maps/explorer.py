@@ -32,6 +32,13 @@ class Layer:
     values: NDArray[Any]
     """Numbers, shape ``(n,)``, or colours as uint8, shape ``(n, 3)``."""
     unit: str = ""
+    lower: NDArray[Any] | None = None
+    """Lower end of each value's interval, shape ``(n,)``."""
+    upper: NDArray[Any] | None = None
+    level: float = 0.0
+    """Share of places that the intervals should hold for."""
+    doubtful: NDArray[np.bool_] | None = None
+    """Regions to which the model does not apply, shape ``(n,)``; drawn with a line across."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,8 @@ def _rings(geometry: NDArray[np.object_], origin: NDArray[np.float64], edge: flo
 def _layer(layer: Layer) -> dict[str, Any]:
     values = np.asarray(layer.values)
     if values.ndim == 2:
-        return {"title": layer.title, "unit": "", "colours": _bytes(values), "values": None, "legend": None}
+        plain = {"intervals": None, "level": None, "doubtful": None}
+        return {"title": layer.title, "unit": "", "colours": _bytes(values), "values": None, "legend": None, **plain}
     values = values.astype(np.float64)
     scale = Scale.of(values)
     stops = np.linspace(0, 1, 9)
@@ -113,12 +121,25 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "unit": layer.unit,
         "colours": _bytes(scale.colours(values)),
         "values": [readable(value) if math.isfinite(value) else None for value in values],
+        "intervals": _intervals(layer),
+        "level": f"{layer.level:.0%}" if layer.lower is not None else None,
+        "doubtful": None
+        if layer.doubtful is None
+        else [int(row) for row in np.flatnonzero(layer.doubtful & np.isfinite(values))],
         "legend": {
             "stops": [hex_colour(rgb) for rgb in scale.colours(between)],
             "ticks": [[round(float(scale.fraction(t)), 4), readable(t)] for t in scale.ticks()],
             "missing": None if np.isfinite(values).all() else hex_colour(MISSING),
         },
     }
+
+
+def _intervals(layer: Layer) -> list[str | None] | None:
+    """Return each value's interval in words."""
+    if layer.lower is None or layer.upper is None:
+        return None
+    pairs = zip(layer.lower.tolist(), layer.upper.tolist(), strict=True)
+    return [f"{readable(low)} to {readable(high)}" if math.isfinite(high - low) else None for low, high in pairs]
 
 
 def _bytes(colours: NDArray[Any]) -> str:

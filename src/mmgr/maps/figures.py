@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import geopandas as gpd
+import matplotlib as mpl
 import numpy as np
 import shapely
 from matplotlib.cm import ScalarMappable
@@ -35,7 +36,13 @@ _FOOT_WIDTH = 155  # characters
 
 
 def prediction_map(
-    regions: gpd.GeoDataFrame, values: ArrayLike, *, title: str, unit: str = "", note: str = ""
+    regions: gpd.GeoDataFrame,
+    values: ArrayLike,
+    *,
+    title: str,
+    unit: str = "",
+    note: str = "",
+    hatched: NDArray[np.bool_] | None = None,
 ) -> bytes:
     """Draw a value of each region as a map, with a colour bar.
 
@@ -50,23 +57,27 @@ def prediction_map(
         Shape ``(n,)``; grey where not finite.
     title, unit, note
         Text above the map, above the colour bar, and below the map.
+    hatched
+        Regions to draw with lines across, shape ``(n,)``: those to which the model does not apply. What that
+        means is for the ``note`` to say.
 
     Returns
     -------
     A PNG of 1,500 pixels' width.
     """
     values = np.asarray(values, np.float64)
+    hatched = np.zeros(len(values), bool) if hatched is None else hatched & np.isfinite(values)
     notes = [note] if note else []
     valued, without = _panels_with_values(regions, values)
     if without:
         notes.append(f"No values, not shown: {textwrap.shorten(', '.join(without), 90)}.")
-    regions, values = regions[valued], values[valued]
+    regions, values, hatched = regions[valued], values[valued], hatched[valued]
     scale = Scale.of(values)
     if not np.isfinite(values).all():
         notes.append("Grey: no value.")
     if scale.log:
         notes.append("Colours by ratio (logarithmic).")
-    return _draw_map(regions, scale.colours(values), title=title, notes=notes, legend=(scale, unit))
+    return _draw_map(regions, scale.colours(values), title=title, notes=notes, legend=(scale, unit), hatched=hatched)
 
 
 def embedding_map(
@@ -148,6 +159,7 @@ def _draw_map(
     title: str,
     notes: list[str],
     legend: tuple[Scale, str] | None = None,
+    hatched: NDArray[np.bool_] | None = None,
 ) -> bytes:
     panels, left_out = make_panels(regions)
     geometry = regions.geometry.to_numpy()
@@ -166,6 +178,8 @@ def _draw_map(
             axes = figure.add_axes(layout.box(place))
             _draw_panel(axes, view, panel.name, factor)
             _draw_regions(axes, regions.iloc[panel.rows], rgb[panel.rows], factor)
+            if hatched is not None and hatched[panel.rows].any():
+                _draw_hatching(axes, geometry[panel.rows[hatched[panel.rows]]], factor)
         if legend is not None:
             _draw_legend(figure, layout, *legend)
 
@@ -234,6 +248,25 @@ def _draw_regions(axes: Any, regions: gpd.GeoDataFrame, rgb: NDArray[np.uint8], 
     else:
         rings = [shapely.get_coordinates(part) for part in parts]
         axes.add_collection(PolyCollection(rings, facecolors=colours, zorder=2, **edge), autolim=False)
+
+
+def _draw_hatching(axes: Any, geometry: NDArray[np.object_], factor: float) -> None:
+    """Draw lines across regions, light on a dark ground and dark on a light one."""
+    parts = shapely.get_parts(enlarge(geometry, factor))
+    patches = [PathPatch(_outline(part)) for part in parts]
+    # two passes make each line readable on any colour
+    for colour, width in (("white", 1.8), (INK, 0.6)):
+        with mpl.rc_context({"hatch.linewidth": width}):
+            lines = PatchCollection(
+                patches,
+                facecolors="none",
+                edgecolors=colour,
+                linewidths=0,
+                hatch="/////",
+                match_original=False,
+                zorder=3,
+            )
+        axes.add_collection(lines, autolim=False)
 
 
 def _outline(polygon: shapely.Polygon) -> Outline:

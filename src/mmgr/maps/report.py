@@ -18,11 +18,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 import mmgr
+from mmgr.evaluate import IntervalScore
 from mmgr.files import write_aside
 from mmgr.maps.charts import loss_curves, observed_predicted, score_figure
 from mmgr.maps.colours import NO_NUMBER
 from mmgr.maps.explorer import MOST_REGIONS, Explorer
 from mmgr.maps.images import patch_uri, png_uri
+from mmgr.maps.reliance import applicability_sentence, interval_rows
 from mmgr.maps.summary import Headline, headlines, monitor_sentences, plus_minus, signed, tally
 
 _PATCH_EDGE = 160
@@ -83,6 +85,10 @@ class ReportContent:
     those of the main feature set are drawn, under the split of the headline."""
     units: Mapping[str, str] = field(default_factory=dict)
     """Unit of each task's values."""
+    intervals: Sequence[IntervalScore] = ()
+    """How often prediction intervals held for held-out units."""
+    applicability: Sequence[Mapping[str, Any]] = ()
+    """How many regions are unlike the labelled ones, see :meth:`mmgr.evaluate.Applicability.facts`."""
     audit: Sequence[str] = ()
     """Sentences of the leakage audit."""
     monitor: pd.DataFrame | None = None
@@ -140,6 +146,8 @@ def render_report(content: ReportContent) -> str:
         score_figure=None if scores is None else png_uri(score_figure(scores, main=content.main_features)),
         score_tables=[] if scores is None else _score_tables(scores, content),
         scatters=_scatters(content, found),
+        interval_rows=interval_rows(content.intervals, content.units),
+        applicability=[applicability_sentence(facts) for facts in content.applicability],
         loss_figure=None if monitor is None else png_uri(loss_curves(monitor)),
         loss_notes=[] if monitor is None else monitor_sentences(monitor),
         map_images=[(image.title, image.caption, png_uri(image.png)) for image in content.maps],

@@ -11,6 +11,7 @@
   const layers = data.layers.map((layer) => ({
     ...layer,
     rgb: Uint8Array.from(atob(layer.colours), (letter) => letter.charCodeAt(0)),
+    outside: new Set(layer.doubtful || []),
   }));
   const view = { x: 0, y: 0, scale: 1 };
   let layer = layers[0];
@@ -100,6 +101,7 @@
         context.strokeStyle = style.backgroundColor;
         context.stroke();
       }
+      if (layer.outside.has(i) && at.width > 4) cross(at);
     }
     for (const i of [pinned, hovered]) {
       if (i < 0) continue;
@@ -112,6 +114,17 @@
       }
     }
     drawScaleBar(style, height);
+  };
+  // a line across, dark in light, so that it is seen on any colour
+  const cross = (at) => {
+    for (const [thick, colour] of [[3, "#fff"], [1.2, "#22262b"]]) {
+      context.beginPath();
+      context.moveTo(at.x - at.width / 2, at.y + at.height / 2);
+      context.lineTo(at.x + at.width / 2, at.y - at.height / 2);
+      context.lineWidth = thick;
+      context.strokeStyle = colour;
+      context.stroke();
+    }
   };
   const drawScaleBar = (style, height) => {
     const wanted = 110 / view.scale;
@@ -176,8 +189,11 @@
     }
     if (i < 0) return;
     if (data.groups[data.group[i]]) row(list, "group", data.groups[data.group[i]]);
-    for (const { title, unit, values } of layers) {
-      if (values) row(list, title, values[i] === null ? "no value" : `${values[i]} ${unit}`.trim());
+    for (const { title, unit, values, intervals, level, outside } of layers) {
+      if (!values) continue;
+      row(list, title, values[i] === null ? "no value" : `${values[i]} ${unit}`.trim());
+      if (intervals && intervals[i]) row(list, `${level} interval`, `${intervals[i]} ${unit}`.trim());
+      if (outside.has(i)) row(list, "beware", "unlike every labelled place: outside the area of applicability");
     }
   };
   const showLegend = () => {

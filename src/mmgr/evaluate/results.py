@@ -1,0 +1,55 @@
+"""What an evaluation found, as one JSON file: scores, intervals and areas of applicability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmgr.errors import ArtefactError
+from mmgr.evaluate.interval_scores import IntervalScore
+from mmgr.evaluate.records import Scores
+from mmgr.files import check_schema, read_json, write_json
+
+SCHEMA_VERSION = 2
+"""Version of the file below; 1 was the list of scores alone."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The contents of ``scores.json``."""
+
+    scores: Scores
+    intervals: Sequence[IntervalScore] = ()
+    """How often intervals held: a record for each task, split and level."""
+    applicability: Sequence[Mapping[str, Any]] = ()
+    """How many regions are unlike the labelled ones: a record for each task."""
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        write_json(
+            path,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "scores": self.scores.to_json(),
+                "intervals": [record.to_json() for record in self.intervals],
+                "applicability": [dict(record) for record in self.applicability],
+            },
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """Read what :meth:`write` wrote.
+
+        Raises
+        ------
+        ArtefactError
+            If there is no such file, or one of another version.
+        """
+        value = read_json(path)
+        if not isinstance(value, dict):
+            raise ArtefactError(f"{path} is of an older MMGR; run `mmgr evaluate` again.")
+        check_schema(value.get("schema_version"), SCHEMA_VERSION, path=path, stage="evaluate")
+        intervals = tuple(IntervalScore.from_json(record) for record in value["intervals"])
+        return cls(Scores.from_json(value["scores"]), intervals, tuple(value["applicability"]))

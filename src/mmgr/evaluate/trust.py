@@ -1,0 +1,75 @@
+"""How far each prediction can be trusted: its interval, and whether the model applies to its region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgr.config import Evaluate
+from mmgr.evaluate.applicability import Applicability, area_of_applicability
+from mmgr.evaluate.interval_scores import IntervalScore
+from mmgr.evaluate.intervals import Intervals, calibration_folds, predict_intervals, score_intervals
+from mmgr.evaluate.units import Units
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is known of the predictions of one task in all ``n`` regions."""
+
+    scores: tuple[IntervalScore, ...]
+    intervals: Intervals | None
+    applicability: Applicability | None
+    """None where the units are too few for blocks."""
+
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """Return the columns that stand beside predictions: ``lower, upper, dissimilarity, applicable``."""
+        found: dict[str, NDArray[Any]] = {}
+        if self.intervals is not None:
+            found |= {"lower": self.intervals.lower, "upper": self.intervals.upper}
+        if self.applicability is not None:
+            found |= {
+                "dissimilarity": self.applicability.dissimilarity,
+                "applicable": self.applicability.applicable,
+            }
+        return found
+
+
+def judge_predictions(
+    units: Units,
+    features: NDArray[np.floating],
+    predicted: NDArray[np.floating],
+    settings: Evaluate,
+    *,
+    edge: float,
+    seed: int,
+    features_name: str = "",
+) -> Trust:
+    """Give predictions their intervals, measure how often such intervals hold, and find where the model applies.
+
+    Parameters
+    ----------
+    units
+        The labelled units of a task.
+    features
+        Vectors of all regions, shape ``(n, d)``; NaN where unknown.
+    predicted
+        Predictions of all regions on the label's own scale, shape ``(n,)``; NaN where there are none.
+    settings
+        Splits, folds, blocks and levels.
+    edge
+        Edge of a region in metres.
+    seed
+        Of folds and probes.
+    features_name
+        What the features are called in the tables.
+    """
+    scores = score_intervals(units, features, settings, edge=edge, seed=seed, features_name=features_name)
+    intervals = predict_intervals(units, features, predicted, settings, edge=edge, seed=seed)
+    rows = np.arange(len(units))
+    folds = calibration_folds(units, rows, settings, edge=edge, block=settings.block, seed=seed)
+    area = None if folds is None else area_of_applicability(units, features, folds, seed=seed)
+    return Trust(tuple(scores), intervals, area)

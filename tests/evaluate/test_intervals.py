@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.model_selection import KFold
+
+from mmgr.config import Evaluate
+from mmgr.evaluate import IntervalScore, Units, predict_everywhere, predict_intervals, score_intervals
+from mmgr.evaluate import intervals as module
+from mmgr.evaluate.intervals import calibration_folds
+from mmgr.evaluate.probes import make_probe
+
+Make = Callable[..., Units]
+SETTINGS = Evaluate(seeds=1, probes=("ridge",), splits=("blocks",))
+
+
+def smooth_field(places: np.ndarray, rng: np.random.Generator, reach: float) -> np.ndarray:
+    """Draw a Gaussian field whose correlation falls to 1/e over ``reach``."""
+    distance = np.linalg.norm(places[:, None] - places[None], axis=2)
+    return np.linalg.cholesky(np.exp(-distance / reach) + 1e-9 * np.eye(len(places))) @ rng.normal(size=len(places))
+
+
+def town(units: Make, *, seed: int, side: int = 16, **settings: Any) -> tuple[Units, np.ndarray]:
+    """A town whose label is half explained by its vectors; the rest varies smoothly, as vectors of no use do."""
+    rng = np.random.default_rng(seed)
+    places = units(side).centres / 100
+    fields = np.stack([smooth_field(places, rng, 5.0) for _ in range(25)], axis=1)
+    return units(side, values=np.exp(6 + fields[:, 0] + fields[:, 1]), **settings), fields[:, 1:].astype(np.float32)
+
+
+def test_bounds_are_those_of_cv_plus_with_blocks_as_folds(units: Make) -> None:
+    some, X = town(units, seed=0, side=10, transform="none")
+    folds = calibration_folds(some, np.arange(100), SETTINGS, edge=100, block=200.0, seed=0)
+    assert folds is not None
+    found = module._fit_predict(X, some.target, folds, X[:5], [0.8, 0.9], "ridge", 0)
+    # Barber et al. 2021, equation 3.2, written out
+    models = [make_probe("ridge", seed=0).fit(X[train], some.target[train]) for train, _ in folds]
+    for place, level in enumerate([0.8, 0.9]):
+        for row in range(5):
+            low, high = [], []
+            for model, (_, test) in zip(models, folds, strict=True):
+                at, residual = model.predict(X[[row]])[0], np.abs(some.target[test] - model.predict(X[test]))
+                low += list(at - residual)
+                high += list(at + residual)
+            rank = int(np.ceil(level * 101))
+            assert found[row, 0, place] == pytest.approx(np.sort(low)[100 - rank], rel=1e-5)
+            assert found[row, 1, place] == pytest.approx(np.sort(high)[rank - 1], rel=1e-5)
+
+
+def test_blocks_make_honest_intervals_where_random_folds_make_narrow_ones(
+    units: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    towns = [town(units, seed=seed, side=13) for seed in range(2)]
+
+    def coverage() -> float:
+        return float(np.mean([score_intervals(u, X, SETTINGS, edge=100, seed=0)[1].coverage for u, X in towns]))
+
+    honest = coverage()
+    monkeypatch.setattr(
+        module,
+        "calibration_folds",
+        lambda _, rows, *__, **___: list(KFold(5, shuffle=True, random_state=0).split(rows)),
+    )
+    optimistic = coverage()
+    assert honest > 0.85
+    assert optimistic < honest - 0.05
+
+
+def test_coverage_is_counted_on_units_that_had_no_part_in_the_interval(units: Make) -> None:
+    some, X = town(units, seed=1)
+    low, high = score_intervals(some, X, SETTINGS, edge=100, seed=0, features_name="vectors")
+    assert [(r.task, r.split, r.features, r.level) for r in (low, high)] == [
+        ("population", "blocks", "vectors", 0.8),
+        ("population", "blocks", "vectors", 0.9),
+    ]
+    assert low.coverage < high.coverage
+    assert low.width < high.width
+    assert 0 < low.width_share < high.width_share < 1.2
+    assert low.lowest_fold <= low.coverage
+    assert set(low.groups) == {"west", "east"}
+    assert np.mean(list(low.groups.values())) == pytest.approx(low.coverage)
+    assert np.mean(list(low.thirds.values())) == pytest.approx(low.coverage, abs=0.01)
+    assert high.n_units == 256
+
+
+def test_labels_that_say_nothing_get_intervals_as_wide_as_the_labels(units: Make) -> None:
+    rng = np.random.default_rng(0)
+    some = units(16, values=rng.normal(0, 1, 256), kind="polygon_rate")
+    (record,) = score_intervals(
+        some, rng.normal(size=(256, 4)).astype(np.float32), SETTINGS.model_copy(update={"intervals": (0.9,)}),
+        edge=100, seed=0,
+    )  # fmt: skip
+    assert record.coverage == pytest.approx(0.9, abs=0.06)
+    assert record.width == pytest.approx(2 * 1.645, rel=0.15), "the 5th to the 95th percentile of a normal label"
+
+
+def test_every_prediction_lies_in_its_interval_on_the_labels_scale(units: Make) -> None:
+    some, X = town(units, seed=2)
+    X[7] = np.nan
+    predicted = predict_everywhere(some, X)
+    found = predict_intervals(some, X, predicted, SETTINGS, edge=100, seed=0)
+    assert found is not None
+    assert found.level == 0.9
+    known = np.isfinite(predicted)
+    assert np.isnan(found.lower[7])
+    assert np.isnan(found.upper[7])
+    assert (found.lower[known] <= predicted[known]).all()
+    assert (predicted[known] <= found.upper[known]).all()
+    assert (found.lower[known] >= 0).all(), "an amount is never below 0"
+    assert (found.width[known] > 0).all()
+
+
+def test_calibration_keeps_the_buffer_and_gives_way_only_where_it_must(units: Make) -> None:
+    some = units(12)
+    rows = np.arange(144)
+    folds = calibration_folds(some, rows, SETTINGS, edge=100, block=None, seed=0)
+    assert folds is not None
+    for train, test in folds:
+        apart = np.linalg.norm(some.centres[train][:, None] - some.centres[test][None], axis=2).min()
+        assert apart >= 199
+    assert sorted(np.concatenate([test for _, test in folds])) == rows.tolist()
+    tiny = calibration_folds(units(4), np.arange(16), SETTINGS, edge=100, block=None, seed=0)
+    assert tiny is not None, "without the buffer"
+
+
+def test_no_interval_is_made_of_too_few_units(units: Make, caplog: pytest.LogCaptureFixture) -> None:
+    some = units(4)
+    X = np.random.default_rng(0).normal(size=(16, 2)).astype(np.float32)
+    strict = SETTINGS.model_copy(update={"intervals": (0.99,)})
+    with caplog.at_level("WARNING", logger="mmgr"):
+        assert predict_intervals(some, X, np.ones(16), strict, edge=100, seed=0) is None
+    assert "too few" in caplog.text
+    assert score_intervals(some, X, strict, edge=100, seed=0) == []
+    assert score_intervals(some, X, SETTINGS.model_copy(update={"intervals": ()}), edge=100, seed=0) == []
+
+
+def test_random_folds_are_no_place_to_measure_coverage(units: Make) -> None:
+    some, X = town(units, seed=0, side=10)
+    both = SETTINGS.model_copy(update={"splits": ("blocks", "random")})
+    assert {record.split for record in score_intervals(some, X, both, edge=100, seed=0)} == {"blocks"}
+
+
+RECORD = IntervalScore(
+    task="population", split="blocks", features="vectors", probe="ridge", level=0.9, coverage=0.851,
+    coverage_std=float("nan"), lowest_fold=0.6, width=1200.0, width_median=900.0, width_share=0.4, n_units=120, seeds=1,
+    folds=5, groups={"north": 0.93, "south": 0.72}, thirds={"low": 0.9, "middle": 0.9, "high": 0.7},
+)  # fmt: skip
+
+
+def test_a_shortfall_is_said_plainly() -> None:
+    assert not RECORD.reached
+    assert RECORD.sentence == (
+        "90% intervals held for 85% of 120 held-out units (60% in the worst fold): NOT reached. The intervals are too "
+        "narrow for places never seen. Groups where they fall short by more than 5 points: south (72%). Thirds by what "
+        "is predicted where they fall short by more than 5 points: high (70%)."
+    )
+
+
+def test_records_survive_json() -> None:
+    value = RECORD.to_json()
+    assert value["coverage_std"] is None
+    assert value["reached"] is False
+    back = IntervalScore.from_json(value)
+    assert back.to_json() == value
+    assert np.isnan(back.coverage_std)
