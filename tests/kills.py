@@ -113,11 +113,13 @@ POINTS = [
 ]
 
 
-def train(store: Path, folder: Path, vectors: np.ndarray[Any, Any], every: str) -> Any:
+def train(store: Path, folder: Path, vectors: np.ndarray[Any, Any], every: str, held_out: float = 0.05) -> Any:
+    """Train; with a part of the regions held out, the monitor is written for TensorBoard too."""
     torch.set_num_threads(1)
     some = Vectors(TAXONOMY, vectors)
-    recipe = small_recipe(epochs=EPOCHS)
-    return pretrain(RegionStore(store), some, recipe, folder=folder, seed=3, device="cpu", checkpoint_every=every)
+    recipe = small_recipe(epochs=EPOCHS, held_out=held_out)
+    watched = {"tensorboard": held_out > 0.05, "checkpoint_every": every}
+    return pretrain(RegionStore(store), some, recipe, folder=folder, seed=3, device="cpu", **watched)
 
 
 def train_and_die(point: Callable[[], None], *arguments: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from shapely.geometry import box
 
@@ -75,3 +76,14 @@ def small_recipe(name: str = "mmgr", **changes: object) -> Recipe:
     """A recipe that trains in a second."""
     small = {"encoder": "test_resnet", "crop": 32, "batch_size": 8, "epochs": 2, "precision": "fp32"}
     return Recipe.model_validate(RECIPES[name].model_dump() | small | changes)
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float, float]]]:
+    """Read an event file as TensorBoard does: step, value and time by the last part of the tag."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    (file,) = folder.iterdir()
+    events = accumulator.EventAccumulator(str(file), purge_orphaned_data=False).Reload()
+    return {
+        tag.split("/")[-1]: [(event.step, event.value, event.wall_time) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }

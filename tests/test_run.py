@@ -89,6 +89,22 @@ class TestWholeRun:
         assert set(run.evaluate().to_frame()["features"]) == {"image only", "random encoder"}
         assert not (run.layout.embeddings / "poi.parquet").exists()
 
+    def test_a_look_at_labels_during_training_scores_as_the_evaluation_will(self, city_yaml: Path) -> None:
+        text = city_yaml.read_text().replace("epochs: 2,", "epochs: 3, probe_every: 2, tensorboard: true,")
+        city_yaml.write_text(text)
+        run = mmgr.Run(city_yaml)
+        for stage in ("build", "categories", "pretrain", "embed"):
+            run.do(stage)
+        monitor = pd.read_csv(run.layout.monitor)
+        columns = {"r2_population_image": "image only", "r2_population": "[image, POI]"}
+        assert monitor[list(columns)].notna().all(axis=1).tolist() == [False, True, True]
+        scores = run.evaluate().to_frame()
+        for column, features in columns.items():
+            (score,) = scores.loc[(scores["features"] == features) & (scores["probe"] == "ridge"), "r2"]
+            assert monitor[column].iloc[-1] == pytest.approx(score, abs=2e-3)
+        city_yaml.write_text(text.replace("probe_every: 2, tensorboard: true,", ""))
+        assert statuses(city_yaml)["pretrain"], "what watches a training does not change it"
+
     def test_without_tasks_there_are_embeddings_and_their_map(self, city_yaml: Path) -> None:
         city_yaml.write_text(re.sub(r"tasks:\n.*\n", "", city_yaml.read_text()))
         run = mmgr.Run(city_yaml)

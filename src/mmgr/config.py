@@ -248,6 +248,17 @@ class Pretrain(Section):
     """Images are not pushed away from the POIs of regions whose own are at least this alike (a cosine)."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of the encoders' arithmetic; `auto` is bfloat16 where the device has it."""
+    held_out: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    """Part of the regions that training does not see, so that the monitor can measure on them whether what is
+    learned holds elsewhere: 0.05 by default, at most 512 regions, and none where that is fewer than 32. They get
+    vectors like all others."""
+    tensorboard: bool = False
+    """Whether the monitor is written for TensorBoard too, to `pretrain/tensorboard`; needs
+    `pip install 'mmgr[tensorboard]'`. Turned on later, it takes effect with the next training."""
+    probe_every: Count | None = None
+    """After every so many epochs the monitor scores the frozen features on each task's labels, by ridge under the
+    folds of `evaluate`. Whoever chooses epochs, or anything else, by these columns selects on labels, and the scores
+    of that run no longer tell of unseen places."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: a GPU where there is one."""
     checkpoint_every: str = "15 min"

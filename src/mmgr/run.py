@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STAGES = ("build", "categories", "pretrain", "embed", "evaluate", "map", "report")
 """The stages in order; each is a method of :class:`Run` and a command."""
+_WATCHERS = {"checkpoint_every", "tensorboard", "probe_every"}
 
 
 class Run:
@@ -200,9 +201,9 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         name="pretrain",
         title="train the encoders without labels",
         after=("build", "categories"),
-        # how often a checkpoint is written decides nothing
+        # what watches the training decides nothing of its result
         settings={
-            "pretrain": {k: v for k, v in shown["pretrain"].items() if k != "checkpoint_every"},
+            "pretrain": {key: value for key, value in shown["pretrain"].items() if key not in _WATCHERS},
             "seed": config.seed,
         },
         inputs={"pretrain.weights": weights} if isinstance(weights, Path) else {},

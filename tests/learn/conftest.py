@@ -16,6 +16,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RegionStore:
 
 
 @pytest.fixture(scope="session")
+def wide_store(tmp_path_factory: pytest.TempPathFactory) -> RegionStore:
+    """Regions enough to hold some out."""
+    return make_store(tmp_path_factory.mktemp("store") / "wide.lance", 80, without_image=(5, 16))
+
+
+@pytest.fixture(scope="session")
 def vectors() -> Vectors:
     return Vectors(TAXONOMY, np.random.default_rng(2).normal(size=(CATEGORIES, 8)).astype(np.float32))
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 import torch
 
+from mmgr.learn.held_out import HeldOutMeasures
 from mmgr.learn.model import LossParts
 from mmgr.learn.monitor import EpochRow, Monitor, effective_rank
 
@@ -36,11 +37,25 @@ def test_an_epoch_is_the_mean_over_regions_not_over_batches(tmp_path: Path) -> N
     row = monitor.end_epoch(learning_rate=0.1, seconds=2.0)
     assert (row.epoch, row.loss, row.intra, row.regions_per_second) == (1, 1.75, 1.75, 20)
     assert row.temperature == pytest.approx(0.2)
+    monitor.add(parts(), 8)
+    held_out = HeldOutMeasures(held_out_view_retrieval=0.5, held_out_view_retrieval_chance=0.02)
+    monitor.end_epoch(learning_rate=0.1, seconds=2.0, held_out=held_out, probes={"r2_population": 0.25})
     monitor.write(tmp_path / "monitor.csv")
     with (tmp_path / "monitor.csv").open(encoding="utf-8") as stream:
-        (written,) = csv.DictReader(stream)
-    assert list(written) == [field.name for field in fields(EpochRow)]
-    assert (written["epoch"], written["loss"], written["inter"]) == ("1", "1.75", "")
+        written, last = csv.DictReader(stream)
+    plain = [field.name for field in fields(EpochRow)][:-2]
+    assert list(written) == [*plain, *(field.name for field in fields(HeldOutMeasures)), "r2_population"]
+    assert (written["epoch"], written["loss"], written["inter"], written["r2_population"]) == ("1", "1.75", "", "")
+    assert (last["held_out_view_retrieval"], last["alignment"], last["r2_population"]) == ("0.5", "", "0.25")
+
+
+def test_a_row_comes_back_from_a_checkpoint() -> None:
+    monitor = Monitor()
+    monitor.add(parts(), 8)
+    row = monitor.end_epoch(learning_rate=0.1, seconds=1, held_out=HeldOutMeasures(uniformity=-1.5), probes={"r2": 0.5})
+    again = EpochRow.from_plain(asdict(row))
+    assert again.quantities() == row.quantities()
+    assert again.held_out.uniformity == -1.5
 
 
 def test_the_sentence_says_what_beats_chance_and_by_how_much() -> None:
@@ -57,3 +72,13 @@ def test_a_collapse_is_named() -> None:
     monitor.add(parts(features=torch.ones(8, 5)), 8)
     monitor.end_epoch(learning_rate=0.1, seconds=1)
     assert "COLLAPSED (effective rank 0.0)" in monitor.sentence()
+
+
+def test_a_collapse_of_what_was_not_trained_on_is_named_too() -> None:
+    monitor = Monitor()
+    monitor.add(parts(), 8)
+    held_out = HeldOutMeasures(0.1, 0.02, 0.03, 0.025, alignment=0.0, uniformity=-0.001)
+    monitor.end_epoch(learning_rate=0.1, seconds=1, held_out=held_out)
+    assert "a held-out region finds its other view in 10.0% against 2.0% by chance" in monitor.sentence()
+    assert "a held-out region finds its POIs in 3.0% against 2.5% by chance" in monitor.sentence()
+    assert monitor.sentence().count("COLLAPSED (uniformity of held-out vectors -0.00)") == 1

@@ -15,7 +15,7 @@ import kills
 import pytest
 import torch
 from kills import EPOCHS, STEPS
-from learn_samples import Vectors, make_store, small_recipe
+from learn_samples import Vectors, make_store, scalars, small_recipe
 
 from mmgr.errors import ArtefactError, ConfigError, OtherTrainingError
 from mmgr.files import sha256
@@ -68,6 +68,23 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(
     left = {path.name for path in (folder / "checkpoints").iterdir()}
     names = {"15 min": ["epoch-0003.ckpt"], "1 steps": ["epoch-0003-step-000002.ckpt"]}[every] + ["epoch-0004.ckpt"]
     assert {name for name in left if name.endswith(".ckpt")} == set(names)
+
+
+def test_a_watched_training_ends_with_the_same_bits_and_shows_no_epoch_twice(
+    tmp_path: Path, wide_store: RegionStore, vectors: Vectors
+) -> None:
+    straight = kills.train(wide_store.path, tmp_path / "straight", vectors.vectors, "15 min", 0.5)
+    arguments = (wide_store.path, tmp_path / "run", vectors.vectors, "3 steps", 0.5)
+    for point in (kills.in_the_middle_of_an_epoch, kills.between_checkpoint_and_monitor):
+        assert kills.killed(kills.train_and_die, point, *arguments)
+    assert same_bits(straight, kills.train(*arguments))
+    rows = rows_of(tmp_path / "run")
+    assert rows == rows_of(tmp_path / "straight")
+    assert all(float(row["uniformity"]) < 0 for row in rows)
+    found, expected = (scalars(tmp_path / name / "tensorboard") for name in ("run", "straight"))
+    for name in found.keys() - {"seconds", "regions_per_second"}:
+        assert [event[:2] for event in found[name]] == [event[:2] for event in expected[name]]
+    assert [step for step, *_ in found["loss"]] == list(range(1, EPOCHS + 1))
 
 
 def test_killed_again_and_again_it_still_ends_with_the_same_bits(

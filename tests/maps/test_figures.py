@@ -88,6 +88,8 @@ def test_loss_curves_draw_what_there_is(monitor: pd.DataFrame) -> None:
     assert whole.shape == pixels(loss_curves(images_only)).shape
     assert whole.std() > 10
     assert pixels(loss_curves(monitor[["epoch", "loss"]])).std() > 5
+    held_out = monitor.assign(held_out_view_retrieval=monitor["view_retrieval"], held_out_view_retrieval_chance=0.02)
+    assert pixels(loss_curves(held_out)).shape[0] > whole.shape[0], "one panel more"
     assert pixels(loss_curves(monitor.iloc[:1])).std() > 5
 
 

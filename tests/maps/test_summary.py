@@ -89,6 +89,14 @@ def test_a_loss_that_stayed_at_chance_is_called_so(monitor: pd.DataFrame) -> Non
     assert monitor_sentences(monitor[["epoch", "loss"]]) == []
 
 
+def test_it_is_said_what_regions_that_were_not_trained_on_find(monitor: pd.DataFrame) -> None:
+    measured = monitor.assign(held_out_view_retrieval=0.614, held_out_view_retrieval_chance=1 / 39)
+    last = monitor_sentences(measured)[-1]
+    assert "not trained on finds its other view among those of all such regions in 61%; guessing gives 2.6%" in last
+    nothing = {"held_out_poi_retrieval": np.nan, "held_out_poi_retrieval_chance": np.nan}
+    assert monitor_sentences(measured.assign(**nothing)) == monitor_sentences(measured)
+
+
 @pytest.mark.parametrize(("spread", "text"), [(0.02, "± 0.02"), (0.004, "± 0.004"), (1e-5, "± <0.001"), (0.0, "")])
 def test_a_small_spread_is_not_written_as_nought(spread: float, text: str) -> None:
     assert plus_minus(spread) == text

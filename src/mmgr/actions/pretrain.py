@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from mmgr.categories import CategoryVectors
 from mmgr.config import Config
-from mmgr.console import log
+from mmgr.console import log, quiet
 from mmgr.errors import OtherTrainingError
 from mmgr.files import clear_asides, read_json, remove_tree
 from mmgr.layout import Layout
 from mmgr.store import RegionStore
+
+if TYPE_CHECKING:
+    from mmgr.learn.label_probe import LabelProbe, Vectors
 
 
 def act(config: Config, layout: Layout) -> None:
@@ -45,6 +49,8 @@ def _train(config: Config, layout: Layout) -> None:
         seed=config.seed,
         device=config.pretrain.device,
         checkpoint_every=config.pretrain.checkpoint_every,
+        tensorboard=config.pretrain.tensorboard,
+        probe=_label_probe(config, store),
     )
     try:
         model = train()
@@ -81,3 +87,35 @@ def _check_nothing_is_lost(layout: Layout) -> None:
             "images any more. To go on with it, name them again; to keep it, set another `output`; to forget it, "
             "add `--force`."
         )
+
+
+def _label_probe(config: Config, store: RegionStore) -> LabelProbe | None:
+    """Make the look at labels that the configuration asks for: ridge under the first split and seed of `evaluate`."""
+    if config.pretrain.probe_every is None or not config.tasks:
+        return None
+    import numpy as np  # noqa: PLC0415 - a run that does not ask for it needs none of these
+
+    from mmgr.evaluate import check_splits, read_units, score_features  # noqa: PLC0415
+    from mmgr.learn.label_probe import LabelProbe  # noqa: PLC0415
+
+    one = {"probes": ("ridge",), "seeds": 1}
+    tasks = []
+    with quiet():  # the stage `evaluate` tells it all
+        for task in config.tasks:
+            units = read_units(task, store.regions)
+            first = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)[0].kind
+            tasks.append((units, config.evaluate.model_copy(update={**one, "splits": (first,)})))
+
+    def score(image: Vectors, both: Vectors) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for units, settings in tasks:
+            sets = {f"r2_{units.task.name}_image": image}
+            if both.shape[1] > image.shape[1]:
+                sets[f"r2_{units.task.name}"] = both
+            with quiet():
+                scores = score_features(units, sets, settings, edge=store.info.edge, seed=config.seed)
+            found |= {record.features: record.r2 for record in scores.records}
+        return found
+
+    labelled = np.unique(np.concatenate([units.weights.indices for units, _ in tasks]))
+    return LabelProbe(config.pretrain.probe_every, labelled.astype(np.int64), score)

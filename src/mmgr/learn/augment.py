@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -125,6 +126,13 @@ def make_views(patches: Tensor, parameters: ViewParameters, crop: int) -> Tensor
     parameters = parameters.to(patches.device)
     images = patches.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W), 0 .. 1
     return normalise(recolour(resize(images, parameters, crop), parameters))
+
+
+def seeded_views(patches: Tensor, choices: Augmentation, crop: int, seed: np.random.SeedSequence) -> Tensor:
+    """Make a view of each patch, shape ``(B, H, W, C)`` to ``(B, C, crop, crop)``, that the seed alone decides."""
+    (number,) = seed.generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(number >> 1))
+    return make_views(patches, draw(len(patches), choices, generator), crop)
 
 
 def resize(images: Tensor, parameters: ViewParameters, crop: int) -> Tensor:

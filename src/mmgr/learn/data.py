@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from functools import cached_property
@@ -22,6 +23,11 @@ from mmgr.store import PoiBags, RegionStore
 
 T = TypeVar("T")
 
+MOST_HELD_OUT = 512
+"""As many held-out regions measure retrieval to two percent; more would only cost time."""
+LEAST_HELD_OUT = 32
+"""Fewer say too little for what they take from the training."""
+
 
 class Purpose(IntEnum):
     """What a random number is for."""
@@ -30,6 +36,7 @@ class Purpose(IntEnum):
     DATES = 1
     VIEWS = 2
     DROPOUT = 3
+    HELD_OUT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,8 @@ class Batches:
     store
         Regions without an image are left out.
     recipe
-        Decides on the batch size, on dates as views and on pairs that are no negatives.
+        Decides on the batch size, on dates as views, on pairs that are no negatives and on how many regions are
+        held out.
     seed
         Together with epoch and step it decides what a batch holds.
 
@@ -116,12 +124,14 @@ class Batches:
     def __init__(self, store: RegionStore, recipe: Recipe, seed: int) -> None:
         self.store, self.recipe, self.seed = store, recipe, seed
         self.negatives = Negatives(store, recipe)
-        self.rows = np.flatnonzero(store.views > 0)
-        if len(self.rows) < 2:
+        seen = np.flatnonzero(store.views > 0)
+        if len(seen) < 2:
             raise ArtefactError(
-                f"{store.path} has {len(self.rows)} region(s) with an image; contrasts need at least 2. "
+                f"{store.path} has {len(seen)} region(s) with an image; contrasts need at least 2. "
                 "Use a smaller `regions.size`, or more images."
             )
+        kept_out = choose_held_out(store.regions.index[seen], recipe.held_out, seed)
+        self.rows, self.held_out = seen[~kept_out], seen[kept_out]
 
     @cached_property
     def steps(self) -> int:
@@ -138,6 +148,12 @@ class Batches:
         steps = list(enumerate(self.order(epoch)))[done:]
         return prefetched(self._batch(epoch, step, rows) for step, rows in steps)
 
+    def held_out_batches(self) -> Iterator[Batch]:
+        """Yield the held-out regions with the dates that they always have, step by step."""
+        steps = range(0, len(self.held_out), self.recipe.batch_size)
+        rows = (self.held_out[start : start + self.recipe.batch_size] for start in steps)
+        return prefetched(self._batch(0, step, some, Purpose.HELD_OUT) for step, some in enumerate(rows))
+
     @cached_property
     def _cuts(self) -> NDArray[np.int64]:
         """Where batches begin and end: a last short one is kept, unless a single region is left over."""
@@ -145,8 +161,8 @@ class Batches:
         cuts = np.append(np.arange(0, regions, size), regions)
         return cuts[:-1] if cuts[-1] - cuts[-2] < 2 else cuts
 
-    def _batch(self, epoch: int, step: int, rows: NDArray[np.int64]) -> Batch:
-        random = np.random.default_rng(seed_for(Purpose.DATES, self.seed, epoch, step))
+    def _batch(self, epoch: int, step: int, rows: NDArray[np.int64], purpose: Purpose = Purpose.DATES) -> Batch:
+        random = np.random.default_rng(seed_for(purpose, self.seed, epoch, step))
         first, second = self._pair(self.store.patches(rows), random)
         near = self.negatives.near(rows, rows)
         return Batch(
@@ -168,6 +184,32 @@ class Batches:
             return torch.from_numpy(one), torch.from_numpy(one)
         two = np.stack([views[dates[-1]] for views, dates in zip(patches, chosen, strict=True)])
         return torch.from_numpy(one), torch.from_numpy(two)
+
+
+def choose_held_out(ids: Sequence[str], part: float, seed: int) -> NDArray[np.bool_]:
+    """Choose the regions that are kept out of training, by nothing but their names and the seed.
+
+    Parameters
+    ----------
+    ids
+        Names of the ``n`` regions that have an image, in any order.
+    part
+        Part of them that is kept out, at most :data:`MOST_HELD_OUT` regions; none where that would be fewer
+        than :data:`LEAST_HELD_OUT`.
+    seed
+        Another seed keeps out others.
+
+    Returns
+    -------
+    Whether a region is kept out, shape ``(n,)``.
+    """
+    kept_out = np.zeros(len(ids), bool)
+    count = min(MOST_HELD_OUT, round(part * len(ids)))
+    if count >= LEAST_HELD_OUT:
+        # the lowest hashes: the choice depends on no order, and changes little as regions are added
+        hashes = [hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).digest() for name in ids]
+        kept_out[sorted(range(len(ids)), key=lambda row: (hashes[row], ids[row]))[:count]] = True
+    return kept_out
 
 
 def seed_for(purpose: Purpose, seed: int, epoch: int, step: int = 0) -> np.random.SeedSequence:

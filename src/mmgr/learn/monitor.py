@@ -1,4 +1,4 @@
-"""The monitor: whether each loss is better than chance, and whether features collapse."""
+"""The monitor: whether each loss is better than chance, whether it holds elsewhere, and whether features collapse."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmgr.files import write_aside
+from mmgr.learn.held_out import HeldOutMeasures
 from mmgr.learn.model import LossParts
 
 RANK_SAMPLE = 512
@@ -22,6 +23,8 @@ NEAR_CHANCE = 0.02
 """A loss within this part of its chance has learned nothing."""
 LEAST_RANK = 2.0
 """Features of a lower effective rank have collapsed."""
+ONE_POINT = -0.01
+"""Held-out vectors of a higher uniformity lie on one point: within less than a tenth of the sphere's radius."""
 
 _SUMMED = tuple(f.name for f in fields(LossParts) if f.name not in {"features", "total", "temperature"})
 
@@ -48,6 +51,20 @@ class EpochRow:
     poi_retrieval_chance: float
     effective_rank: float
     temperature: float
+    held_out: HeldOutMeasures = field(default_factory=HeldOutMeasures)
+    probes: Mapping[str, float] = field(default_factory=dict)
+    """What labels say of the frozen features, by name; empty unless it was asked for in this epoch."""
+
+    def quantities(self) -> dict[str, float]:
+        """Return all that was measured, by name."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"epoch", "held_out", "probes"}}
+        measured = {**plain, **asdict(self.held_out), **self.probes}
+        return {name: value for name, value in measured.items() if not math.isnan(value)}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> EpochRow:
+        """Read what `dataclasses.asdict` made of a row."""
+        return cls(**{**values, "held_out": HeldOutMeasures(**values["held_out"])})
 
 
 @dataclass(slots=True)
@@ -68,8 +85,15 @@ class Monitor:
         while sum(len(f) for f in self._features[1:]) >= RANK_SAMPLE:
             self._features.pop(0)
 
-    def end_epoch(self, *, learning_rate: float, seconds: float) -> EpochRow:
-        """Make the epoch's row: means over regions."""
+    def end_epoch(
+        self,
+        *,
+        learning_rate: float,
+        seconds: float,
+        held_out: HeldOutMeasures | None = None,
+        probes: Mapping[str, float] | None = None,
+    ) -> EpochRow:
+        """Make the epoch's row: means over regions, beside what was measured after its last step."""
         regions = torch.tensor([float(size) for size, _ in self._batches])
         values = torch.stack([value.cpu() for _, value in self._batches])  # (batches, quantities)
         loss, *means = ((regions @ values) / regions.sum()).tolist()
@@ -81,6 +105,8 @@ class Monitor:
             loss=loss,
             effective_rank=effective_rank(torch.cat([part.cpu() for part in self._features])[-RANK_SAMPLE:]),
             temperature=math.nan if self._temperature is None else float(self._temperature),
+            held_out=held_out or HeldOutMeasures(),
+            probes=probes or {},
             **dict(zip(_SUMMED, means, strict=True)),
         )
         self.rows.append(row)
@@ -99,17 +125,20 @@ class Monitor:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Monitor:
         """Go on from what :meth:`state` returned."""
-        return cls(
-            [EpochRow(**row) for row in state["rows"]], state["batches"], state["features"], state["temperature"]
-        )
+        rows = [EpochRow.from_plain(row) for row in state["rows"]]
+        return cls(rows, state["batches"], state["features"], state["temperature"])
 
     def write(self, path: Path) -> None:
         """Write all rows as CSV, whole or not at all."""
-        names = [f.name for f in fields(EpochRow)]
+        plain = [f.name for f in fields(EpochRow) if f.name not in {"held_out", "probes"}]
+        probes = list(dict.fromkeys(name for row in self.rows for name in row.probes))
+        names = [*plain, *(f.name for f in fields(HeldOutMeasures)), *probes]
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(names)
-        table.writerows([_shown(getattr(row, name)) for name in names] for row in self.rows)
+        for row in self.rows:
+            known = {"epoch": row.epoch, **row.quantities()}
+            table.writerow([_shown(known.get(name, math.nan)) for name in names])
         with write_aside(path) as aside:
             aside.write_text(text.getvalue(), encoding="utf-8")
 
@@ -127,10 +156,24 @@ class Monitor:
             if not math.isnan(loss):
                 near = loss > (1 - NEAR_CHANCE) * chance
                 told.append(f"{name} {loss:.2f} against {chance:.2f} by chance{' (learned nothing)' if near else ''}")
+        held = row.held_out
+        for name, found, chance in (
+            ("its other view", held.held_out_view_retrieval, held.held_out_view_retrieval_chance),
+            ("its POIs", held.held_out_poi_retrieval, held.held_out_poi_retrieval_chance),
+        ):
+            if not math.isnan(found):
+                told.append(f"a held-out region finds {name} in {found:.1%} against {chance:.1%} by chance")
+        return "; ".join([*told, *([self.collapse()] if self.collapse() else [])])
+
+    def collapse(self) -> str:
+        """Name a collapse in the last epoch; empty where there is none."""
+        row = self.rows[-1]
+        signs = []
         if row.effective_rank < LEAST_RANK:
-            rank = f"effective rank {row.effective_rank:.1f}"
-            told.append(f"the image features have COLLAPSED ({rank}): try a lower learning rate")
-        return "; ".join(told)
+            signs.append(f"effective rank {row.effective_rank:.1f}")
+        if row.held_out.uniformity > ONE_POINT:  # false for NaN
+            signs.append(f"uniformity of held-out vectors {row.held_out.uniformity:.2f}")
+        return f"the image features have COLLAPSED ({', '.join(signs)}): try a lower learning rate" if signs else ""
 
 
 @torch.no_grad()

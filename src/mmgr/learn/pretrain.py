@@ -24,9 +24,12 @@ from torch import Tensor
 
 from mmgr.console import log, track
 from mmgr.errors import ArtefactError, ConfigError, MmgrError, OtherTrainingError
-from mmgr.learn.augment import draw, make_views
+from mmgr.learn.augment import seeded_views
 from mmgr.learn.checkpoints import Cadence, Progress, newest_intact, save_checkpoint
 from mmgr.learn.data import Batch, Batches, Purpose, seed_for
+from mmgr.learn.events import EventLog, check_tensorboard
+from mmgr.learn.held_out import describe_held_out, measure
+from mmgr.learn.label_probe import LabelProbe, probe_labels
 from mmgr.learn.manners import interruptible, quiet_lightning
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
 from mmgr.learn.monitor import Monitor
@@ -47,6 +50,8 @@ def pretrain(
     seed: int,
     device: str = "auto",
     checkpoint_every: str = "15 min",
+    tensorboard: bool = False,
+    probe: LabelProbe | None = None,
 ) -> MultiModalModel:
     """Train the encoders without labels, or go on from the newest intact checkpoint in ``folder``.
 
@@ -59,13 +64,18 @@ def pretrain(
     recipe
         Every choice.
     folder
-        Gets ``run.json`` (what is trained), ``checkpoints/`` and ``monitor.csv``.
+        Gets ``run.json`` (what is trained), ``checkpoints/``, ``monitor.csv`` and, if asked for, ``tensorboard/``.
     seed
         Decides everything random.
     device
         `auto`, `cpu`, `cuda`, `cuda:1`.
     checkpoint_every
         Minutes or steps between checkpoints inside an epoch: `15 min`, `500 steps`. Each epoch's end has one too.
+    tensorboard
+        Whether the monitor is written as an event file, too.
+    probe
+        Scores the frozen features on labels every few epochs. What is trained does not depend on it; but whoever
+        chooses epochs by it selects on labels.
 
     Returns
     -------
@@ -74,7 +84,7 @@ def pretrain(
     Raises
     ------
     ConfigError
-        If the recipe needs POIs and the store has none.
+        If the recipe needs POIs and the store has none, or TensorBoard is asked for and not installed.
     OtherTrainingError
         If ``folder`` holds checkpoints of another training.
     ArtefactError
@@ -82,17 +92,20 @@ def pretrain(
     MmgrError
         If the loss or its gradient is no longer finite; names the batch's regions.
     """
+    if tensorboard:
+        check_tensorboard()
     place = choose_device(device)
     table = _category_table(store, vectors, recipe)
     batches = Batches(store, recipe, seed)
     cadence = Cadence(checkpoint_every)
     claim(folder, identity(store, table, recipe, seed, bfloat16=uses_bfloat16(recipe, place)))
     model = seeded_model(recipe, table, store.info.bands, seed)
-    model.standardise_densities(store.bags)
-    training = Training(model, batches, seed, folder, cadence)
+    model.standardise_densities(store.bags.take(np.setdiff1d(np.arange(len(store)), batches.held_out)))
+    training = Training(model, batches, seed, folder, cadence, tensorboard=tensorboard, probe=probe)
     training.resume()
     if recipe.epochs:
         log.info("recipe %s on %d regions: %s", recipe.name, len(batches.rows), recipe.model_dump(exclude={"name"}))
+        log.info("%s", describe_held_out(batches))
         with quiet_lightning():
             training.run(place)
         log.info("pre-training ended: %s", training.monitor.sentence())
@@ -102,11 +115,22 @@ def pretrain(
 class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no types here
     """One step, one epoch, one checkpoint of pre-training; Lightning has the loop."""
 
-    def __init__(self, model: MultiModalModel, batches: Batches, seed: int, folder: Path, cadence: Cadence) -> None:
+    def __init__(
+        self,
+        model: MultiModalModel,
+        batches: Batches,
+        seed: int,
+        folder: Path,
+        cadence: Cadence,
+        *,
+        tensorboard: bool = False,
+        probe: LabelProbe | None = None,
+    ) -> None:
         super().__init__()
         self.model, self.batches, self.recipe, self.seed = model, batches, model.recipe, seed
         self.monitor = Monitor()
-        self.folder = folder
+        self.folder, self.tensorboard, self.probe = folder, tensorboard, probe
+        self._events: EventLog | None = None
         self._cadence = cadence
         self._begun = Progress()
         self._optimiser_state: dict[str, Any] | None = None
@@ -135,8 +159,16 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
 
     def run(self, device: torch.device) -> None:
         """Train all epochs that are not done."""
-        if self._begun.epochs >= self.recipe.epochs:
-            return
+        if self.tensorboard:
+            self._events = EventLog(self.folder / "tensorboard", self.monitor.rows)
+        try:
+            if self._begun.epochs < self.recipe.epochs:
+                self._train(device)
+        finally:
+            if self._events is not None:
+                self._events.close()
+
+    def _train(self, device: torch.device) -> None:
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else device.type,
             devices=1 if device.index is None else [device.index],
@@ -173,9 +205,8 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
 
     def _view(self, patches: Tensor, batch: Batch, number: int) -> Tensor:
         """Make one view of each patch, shape ``(B, C, crop, crop)``."""
-        (seed,) = seed_for(Purpose.VIEWS, self.seed, batch.epoch, 2 * batch.step + number).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(seed >> 1))
-        return make_views(patches, draw(len(patches), self.recipe.augmentation, generator), self.recipe.crop)
+        seed = seed_for(Purpose.VIEWS, self.seed, batch.epoch, 2 * batch.step + number)
+        return seeded_views(patches, self.recipe.augmentation, self.recipe.crop, seed)
 
     @contextlib.contextmanager
     def _seeded_dropout(self, batch: Batch) -> Iterator[None]:
@@ -245,10 +276,25 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
     def on_train_epoch_end(self) -> None:
         """Write the epoch's checkpoint and its row of the monitor."""
         seconds = time.perf_counter() - self._started
-        row = self.monitor.end_epoch(learning_rate=self.optimizers().param_groups[0]["lr"], seconds=seconds)
+        collapsed = bool(self.monitor.rows and self.monitor.collapse())
+        row = self.monitor.end_epoch(
+            learning_rate=self.optimizers().param_groups[0]["lr"],
+            seconds=seconds,
+            held_out=measure(self.model, self.batches, self.device),
+            probes=self._look_at_labels(len(self.monitor.rows) + 1),
+        )
         self._save(Progress(row.epoch))
         self.monitor.write(self.folder / "monitor.csv")
+        if self._events is not None:
+            self._events.add(row)
+        if self.monitor.collapse() and not collapsed:
+            log.warning("epoch %d: %s", row.epoch, self.monitor.collapse())
         log.debug("epoch %d: loss %.3f, %s", row.epoch, row.loss, self.monitor.sentence())
+
+    def _look_at_labels(self, done: int) -> dict[str, float]:
+        if self.probe is None or not self.probe.is_due(done, self.recipe.epochs):
+            return {}
+        return probe_labels(self.model, self.batches.store, self.probe, self.device)
 
     def _save(self, progress: Progress) -> None:
         """Write a checkpoint; the monitor is in it, since its rows and means end where the weights do."""

@@ -108,6 +108,8 @@ class Recipe(Choices):
     drops: tuple[Fraction, ...] = ()
     """Parts of the training after which the learning rate falls to a tenth, for good; for `steps` alone."""
     epochs: Annotated[int, Field(ge=0)] = 20
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """Part of the regions that training does not see, to measure retrieval on; none where they would be few."""
     batch_size: Annotated[int, Field(ge=2)] = 64
     """Regions a step; a set that is smaller is one batch."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -185,6 +187,7 @@ def resolve(settings: Pretrain) -> Recipe:
         "mask_near": settings.mask_near,
         "mask_alike": settings.mask_alike,
         "precision": settings.precision,
+        "held_out": settings.held_out,
     }
     chosen = {key: value for key, value in changes.items() if value is not None}
     # validated anew, which model_copy would not do

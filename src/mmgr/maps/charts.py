@@ -20,6 +20,11 @@ from mmgr.maps.style import INK, LINE, MAIN, QUIET, SERIES, WIDTH, draw_png
 _LOSS_PANELS = (
     ("Contrastive loss", "nats", (("intra", "two views"), ("inter", "image and POIs"))),
     ("Right partner found in the batch", "share", (("view_retrieval", "other view"), ("poi_retrieval", "own POIs"))),
+    (
+        "Right partner found among held-out regions",
+        "share",
+        (("held_out_view_retrieval", "other view"), ("held_out_poi_retrieval", "own POIs")),
+    ),
     ("Effective rank of the vectors", "dimensions", (("effective_rank", "rank"),)),
     ("Learning rate", "", (("learning_rate", "learning rate"),)),
 )
@@ -34,8 +39,8 @@ def loss_curves(monitor: pd.DataFrame) -> bytes:
     ----------
     monitor
         ``epoch`` and any of ``loss``, ``intra``, ``intra_chance``, ``inter``, ``inter_chance``,
-        ``view_retrieval``, ``poi_retrieval``, ``effective_rank``, ``learning_rate``; columns that
-        are absent or all NaN are left out.
+        ``view_retrieval``, ``poi_retrieval``, ``held_out_view_retrieval``, ``held_out_poi_retrieval``, each
+        with its ``_chance``, ``effective_rank``, ``learning_rate``; columns that are absent or all NaN are left out.
 
     Returns
     -------

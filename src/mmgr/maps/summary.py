@@ -119,7 +119,7 @@ def tally(found: Sequence[Headline]) -> str:
 
 
 def monitor_sentences(monitor: pd.DataFrame) -> list[str]:
-    """Say whether each loss ended better than chance."""
+    """Say whether each loss ended better than chance, and what regions that were not trained on find."""
     found = []
     for column, name in (("intra", "two views of one image"), ("inter", "an image and its POIs")):
         if column not in monitor or f"{column}_chance" not in monitor:
@@ -130,6 +130,14 @@ def monitor_sentences(monitor: pd.DataFrame) -> list[str]:
         loss, chance = (float(v) for v in pair.iloc[-1])
         text = f"The loss between {name} ended at {loss:.2f}; guessing gives {chance:.2f}"
         found.append(f"{text}: next to nothing was learned from it." if loss > 0.97 * chance else f"{text}.")
+    for column, name in (("held_out_view_retrieval", "its other view"), ("held_out_poi_retrieval", "its POIs")):
+        pair = monitor[[column, f"{column}_chance"]].dropna() if column in monitor else pd.DataFrame()
+        if len(pair):
+            part, chance = (float(v) for v in pair.iloc[-1])
+            found.append(
+                f"A region that was not trained on finds {name} among those of all such regions in {part:.0%}; "
+                f"guessing gives {chance:.1%}."
+            )
     return found
 
 
