@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -324,3 +325,35 @@ def test_real_patches_are_the_files_bit_for_bit(shared_data: Path) -> None:
         exact += _exact(imagery.files, patches, regions.index[patches.row])
     assert len(exact) == len(imagery.files)
     assert all(exact)
+
+
+class _Counted(io.FileIO):
+    """A file that counts the bytes that are read of it."""
+
+    bytes_read = 0
+
+    def read(self, size: int = -1) -> bytes:
+        found = super().read(size) or b""
+        _Counted.bytes_read += len(found)
+        return found
+
+
+def test_no_strip_is_decoded_twice(write_image: Write, noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regions in any order: each byte of a file in strips is read once, though the cache holds a third of it."""
+    path = write_image("strips.tif", noise(1024, 1024), compress="deflate", blockysize=16)
+    regions = squares(*((x, y) for y in range(0, 1024, 64) for x in range(0, 1024, 64)), edge=64)
+    regions = regions.sample(frac=1, random_state=0)
+    plain = rasterio.open
+    monkeypatch.setattr(rasterio, "open", lambda file, **more: plain(file, opener=_Counted, **more))
+    monkeypatch.setattr("mmgr.imagery.gdal.CACHE_BYTES", 2**20)
+    imagery = opened(path)
+    _Counted.bytes_read = 0
+    assert len(cut(imagery, regions, pixels=64)) == 256
+    assert _Counted.bytes_read < 1.05 * path.stat().st_size
+
+    # what the order saves: the same windows as the regions come
+    _Counted.bytes_read = 0
+    with rasterio.Env(GDAL_CACHEMAX=2**20), rasterio.open(path) as raster:
+        for west, _, _, north in regions.bounds.to_numpy():
+            raster.read(window=Window(west - WEST, NORTH - north, 64, 64))
+    assert _Counted.bytes_read > 3 * path.stat().st_size

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio._env import get_gdal_config
 
-from mmgr.imagery.gdal import OpenRasters
+from mmgr.imagery.gdal import CACHE_BYTES, OpenRasters, gdal
+from mmgr.imagery.interleave import Room, bands_last
 from mmgr.imagery.read import axis_weights, source_range
 from mmgr.imagery.windows import PixelBox, box_of_ring, is_square
 
@@ -70,3 +72,28 @@ def test_few_files_stay_open(write_image: object, noise: object) -> None:
         assert [raster.closed for raster in opened] == [True, True, False, False]
         assert rasters.get(paths[2]) is opened[2]
     assert all(raster.closed for raster in opened)
+
+
+def test_gdal_keeps_what_it_decoded() -> None:
+    """Its cache is counted in bytes here, in megabytes elsewhere: 256 bytes keep nothing."""
+    with gdal():
+        assert get_gdal_config("GDAL_CACHEMAX") == CACHE_BYTES >= 2**26
+
+
+@settings(deadline=None)
+@given(bands=st.integers(1, 5), dtype=st.sampled_from(["uint8", "uint16", "float32"]))
+def test_bands_are_laid_side_by_side(bands: int, dtype: str) -> None:
+    data = np.random.default_rng(0).integers(0, 256, (bands, 9, 14)).astype(dtype)
+    assert np.array_equal(bands_last(data), np.moveaxis(data, 0, 2))
+    part = data[:, 2:7, 3:11]
+    out = np.empty((5, 8, bands), dtype)
+    assert bands_last(part, out) is out
+    assert np.array_equal(out, np.moveaxis(part, 0, 2))
+
+
+def test_rooms_do_not_overlap() -> None:
+    room = Room(1500, 3)  # a piece is one patch
+    first, second = room.take(), room.take()
+    first[:], second[:] = 1, 2
+    assert first.min() == first.max() == 1
+    assert not np.shares_memory(first, second)

@@ -17,6 +17,7 @@ from pyproj import CRS
 from mmgr.imagery.collection import Imagery, transformer
 from mmgr.imagery.files import ImageFile
 from mmgr.imagery.gdal import READ_ERRORS, OpenRasters, gdal, reason_of
+from mmgr.imagery.interleave import Room
 from mmgr.imagery.plan import ReadingPlan, plan_reading
 from mmgr.imagery.read import Piece, Source, read_box, warped
 from mmgr.imagery.stretch import apply_stretch
@@ -94,6 +95,7 @@ class _Cutter:
         self._to_file = {key: None if own == crs else transformer(crs, own) for key, own in systems.items()}
         self._inverse = [(~file.transform)[:6] for file in imagery.files]
         self._failed: set[Path] = set()
+        self._room = Room(pixels, len(imagery.bands))
         self._empty_pixels: dict[tuple[Path, bool], tuple[bool, int | None]] = {}
 
     def patches(self, row: int) -> Patches:
@@ -167,12 +169,14 @@ class _Cutter:
             box = PixelBox(a * west + c, e * north + f, a * east + c, e * south + f)
         elif overview is not None:
             box = box.scaled(source.raster.width / file.width, source.raster.height / file.height)
-        return read_box(source, box.snapped(), self._pixels)
+        return read_box(source, box.snapped(), self._pixels, self._room)
 
     def _overview(self, file: ImageFile, shrink: float) -> int | None:
         """Return the smallest overview that still has two pixels for each of the patch's, if there is one."""
         if self._imagery.nodata is not None and file.nodata is None:
             return None  # the overviews were made of pixels that the file does not know to be empty
+        if not file.overviews:
+            return None
         enough = [level for level, factor in enumerate(file.overviews) if factor <= shrink / 2]
         return enough[-1] if enough else None
 

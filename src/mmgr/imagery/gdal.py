@@ -15,6 +15,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 OPEN_FILES = 32
 """Files kept open at a time."""
+CACHE_BYTES = 2**28
+"""Decoded blocks that GDAL keeps: what neighbouring patches share is decoded once. rasterio wants it in bytes."""
 READ_ERRORS = (RasterioError, OSError)
 """What rasterio raises for a file that cannot be opened or read."""
 
@@ -23,7 +25,7 @@ READ_ERRORS = (RasterioError, OSError)
 def gdal() -> Iterator[None]:
     """Run GDAL with a modest block cache, and with its messages as exceptions only."""
     # "TRUE" rather than "EMPTY_DIR": masks, overviews and world files beside an image still count
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE", GDAL_CACHEMAX=256):
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE", GDAL_CACHEMAX=CACHE_BYTES):
         yield
 
 

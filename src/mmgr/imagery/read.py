@@ -16,6 +16,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from scipy.sparse import csr_array
 
+from mmgr.imagery.interleave import Room, bands_last
 from mmgr.imagery.stretch import always_valid, validity
 from mmgr.imagery.windows import PixelBox
 
@@ -69,22 +70,21 @@ def _finite(data: NDArray[Any]) -> NDArray[np.bool_]:
     return np.isfinite(data).all(axis=0) if data.dtype.kind == "f" else np.ones(data.shape[1:], bool)
 
 
-def read_box(source: Source, box: PixelBox, pixels: int) -> Piece | None:
-    """Read the box as a patch of ``pixels``; None where it misses the file."""
-    return _read_whole(source, box, pixels) if box.is_whole(pixels) else _read_resampled(source, box, pixels)
+def read_box(source: Source, box: PixelBox, pixels: int, room: Room | None = None) -> Piece | None:
+    """Read the box as a patch of ``pixels``, in ``room`` where it is bytes; None where it misses the file."""
+    return _read_whole(source, box, pixels, room) if box.is_whole(pixels) else _read_resampled(source, box, pixels)
 
 
-def _read_whole(source: Source, box: PixelBox, pixels: int) -> Piece | None:
+def _read_whole(source: Source, box: PixelBox, pixels: int, room: Room | None) -> Piece | None:
     left, top = int(box.left), int(box.top)
     columns = max(left, 0), min(left + pixels, source.raster.width)
     rows = max(top, 0), min(top + pixels, source.raster.height)
     if columns[0] >= columns[1] or rows[0] >= rows[1]:
         return None
     data, valid = source.read(columns, rows)
-    values = _bands_last(data)
-    inside = values.shape[:2] == (pixels, pixels)
-    if inside and valid is None:
-        return Piece(values, None)
+    if valid is None and data.shape[1:] == (pixels, pixels):
+        return Piece(bands_last(data, room.take() if room and data.dtype == np.uint8 else None), None)
+    values = bands_last(data)
     place = slice(rows[0] - top, rows[1] - top), slice(columns[0] - left, columns[1] - left)
     whole = np.zeros((pixels, pixels, values.shape[2]), values.dtype)
     weight = np.zeros((pixels, pixels), np.float32)
@@ -117,20 +117,12 @@ def _read_resampled(source: Source, box: PixelBox, pixels: int) -> Piece | None:
     return Piece(mean, np.minimum(weight[:, :, 0], 1))
 
 
-def _bands_last(data: NDArray[Any]) -> NDArray[Any]:
-    """Bring ``(bands, H, W)`` into ``(H, W, bands)``; band by band it is 5 times faster than at once."""
-    values = np.empty((*data.shape[1:], len(data)), data.dtype)
-    for band, layer in enumerate(data):
-        values[:, :, band] = layer
-    return values
-
-
 def _resample(data: NDArray[Any], down: csr_array, across: csr_array) -> NDArray[np.float32]:
     """Weigh the rows and columns of ``data``, shape ``(bands, h, w)``, into ``(p, p, bands)``."""
     bands, height, width = data.shape
     pixels = across.shape[0]
     # sparse products of flat tables: few weights are not 0, and no threads are woken for them
-    tall = down @ _bands_last(data.astype(np.float32)).reshape(height, width * bands)
+    tall = down @ bands_last(data.astype(np.float32)).reshape(height, width * bands)
     wide = across @ tall.reshape(pixels, width, bands).swapaxes(0, 1).reshape(width, pixels * bands)
     return np.asarray(wide.reshape(pixels, pixels, bands).swapaxes(0, 1), np.float32)
 

@@ -34,10 +34,17 @@ class PixelBox:
 
     def snapped(self) -> PixelBox:
         """Return the box on whole pixels, if its edges are nearly there."""
-        edges = (self.left, self.top, self.right, self.bottom)
-        whole = tuple(float(round(edge)) for edge in edges)
-        near = all(abs(edge - target) <= SNAP for edge, target in zip(edges, whole, strict=True))
-        return PixelBox(*whole) if near and whole[2] > whole[0] and whole[3] > whole[1] else self
+        left, top, right, bottom = round(self.left), round(self.top), round(self.right), round(self.bottom)
+        # written out, since it is done for each patch
+        near = (
+            abs(self.left - left) <= SNAP
+            and abs(self.top - top) <= SNAP
+            and abs(self.right - right) <= SNAP
+            and abs(self.bottom - bottom) <= SNAP
+        )
+        if not near or right <= left or bottom <= top:
+            return self
+        return PixelBox(float(left), float(top), float(right), float(bottom))
 
     def is_whole(self, pixels: int) -> bool:
         """Say whether the box is exactly ``pixels`` whole columns and rows."""
