@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from learn_samples import TAXONOMY, make_store, small_recipe
 
 from mmgr.bundle import load_bundle, save_bundle
 from mmgr.errors import ArtefactError
 from mmgr.learn.embed import embed, random_model
 from mmgr.learn.model import MultiModalModel
+from mmgr.learn.recipes import RECIPES
 from mmgr.taxonomy import Taxonomy
 
 FILES = ["config.yaml", "manifest.json", "model.safetensors", "taxonomy.json"]
@@ -36,6 +38,16 @@ def test_a_bundle_gives_the_same_embeddings(tmp_path: Path, bundle: Path, model:
     two = embed(loaded.model, store, loaded.recipe, device="cpu")
     assert np.array_equal(one.combined, two.combined)
     assert (loaded.manifest["seed"], loaded.manifest["provenance"]["images"]) == (4, "abc")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_bundle_holds_the_full_recipe(tmp_path: Path, name: str) -> None:
+    recipe = small_recipe(name, temperature=0.123, mask_near=250.0, epochs=7)
+    vectors = np.zeros((6, 8), np.float32) if recipe.uses_pois else None
+    save_bundle(tmp_path / "b", random_model(recipe, vectors, 3, seed=0), recipe, TAXONOMY, {})
+    assert load_bundle(tmp_path / "b").recipe == recipe
+    written = yaml.safe_load((tmp_path / "b" / "config.yaml").read_text())["recipe"]
+    assert written == recipe.model_dump(mode="json")
 
 
 def test_a_bundle_of_images_alone_has_no_taxonomy(tmp_path: Path) -> None:

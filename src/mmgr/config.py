@@ -219,10 +219,11 @@ class Categories(Section):
 class Pretrain(Section):
     """How the encoders are pre-trained (Bai et al. 2023)."""
 
-    recipe: Literal["mmgr", "mmgr-2023", "simclr"] = "mmgr"
-    """A named, complete set of choices; what is set below replaces the recipe's."""
-    encoder: str = "resnet18"
-    """Any `timm` model."""
+    recipe: Literal["mmgr", "mmgr-2023", "mmgr-2023-as-published", "simclr"] = "mmgr"
+    """A named, complete set of choices; what is set below replaces the recipe's. `mmgr-2023` has the published choices,
+    `mmgr-2023-as-published` also what its code did not mean, to compare."""
+    encoder: str | None = None
+    """Any `timm` model; `resnet18` by default, `resnet50` as published."""
     weights: Path | Literal["random", "pretrained"] = "random"
     """`pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as
     `resnet50.a1_in1k`, those of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or
@@ -230,8 +231,8 @@ class Pretrain(Section):
     weights_bands: tuple[Count, ...] | None = None
     """Bands of the file's first layer that the images' bands are, counted from 1, where it has others: `[4, 3, 2]`
     are red, green and blue of weights for Sentinel-2's 13 bands."""
-    crop: Annotated[int, Field(ge=16, le=1024)] = 112
-    """Edge in pixels of the views that the encoder sees."""
+    crop: Annotated[int, Field(ge=16, le=1024)] | None = None
+    """Edge in pixels of the views that the encoder sees; 112 by default, 224 as published."""
     epochs: Annotated[int, Field(ge=0)] | None = None
     """How often each region is seen."""
     batch_size: Annotated[int, Field(ge=2)] | None = None

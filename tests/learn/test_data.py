@@ -47,6 +47,14 @@ def test_small_sets_are_one_batch_and_short_last_batches_are_kept(
     assert [len(batch.rows) for batch in batches.epoch(0)] == lengths
 
 
+@pytest.mark.parametrize(("size", "lengths"), [(64, []), (21, []), (20, [20]), (10, [10, 10]), (6, [6, 6, 6])])
+def test_as_published_short_batches_are_dropped(store: RegionStore, size: int, lengths: list[int]) -> None:
+    batches = Batches(store, small_recipe("mmgr-2023-as-published", batch_size=size), 0)
+    assert [len(rows) for rows in batches.order(0)] == lengths
+    assert [len(batch.rows) for batch in batches.epoch(0)] == lengths
+    assert batches.steps == len(lengths)
+
+
 def test_views_come_from_two_dates_where_there_are_two(store: RegionStore) -> None:
     for batch in Batches(store, small_recipe(), 0).epoch(0):
         assert batch.first.shape == (len(batch.rows), PIXELS, PIXELS, 3)

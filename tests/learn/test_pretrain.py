@@ -47,7 +47,7 @@ def test_training_learns_and_leaves_what_it_should(tmp_path: Path, store: Region
     assert not model.training
 
 
-@pytest.mark.parametrize("name", ["mmgr", "mmgr-2023", "simclr"])
+@pytest.mark.parametrize("name", ["mmgr", "mmgr-2023", "mmgr-2023-as-published", "simclr"])
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     tmp_path: Path, store: RegionStore, vectors: Vectors, name: str
 ) -> None:
@@ -178,6 +178,28 @@ def test_a_recipe_with_pois_on_a_store_without_any_is_refused(
 def test_no_epochs_give_the_untrained_model(tmp_path: Path, store: RegionStore, vectors: Vectors) -> None:
     model = pretrain(store, vectors, small_recipe(epochs=0), folder=tmp_path, seed=0, device="cpu")
     assert same_bits(model, pretrain(store, vectors, small_recipe(epochs=0), folder=tmp_path, seed=0, device="cpu"))
+
+
+def test_as_published_a_set_smaller_than_a_batch_trains_nothing_and_the_log_says_so(
+    tmp_path: Path, store: RegionStore, vectors: Vectors, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = small_recipe("mmgr-2023-as-published", batch_size=21)
+    model = pretrain(store, vectors, recipe, folder=tmp_path, seed=0, device="cpu")
+    assert "nothing is trained: 20 regions are fewer than a batch of 21" in caplog.text
+    untrained = module.seeded_model(recipe, vectors.vectors, 3, 0)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), untrained.parameters(), strict=True))
+
+
+def test_fewer_regions_than_a_batch_are_one_batch_and_the_log_says_so(
+    tmp_path: Path, store: RegionStore, vectors: Vectors, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mmgr")
+    pretrain(store, vectors, small_recipe(batch_size=64, epochs=1), folder=tmp_path, seed=0, device="cpu")
+    assert "fewer regions than a batch of 64" in caplog.text
+    assert re.search(
+        r"recipe mmgr on 20 regions, 1 steps an epoch\n  changed +encoder test_resnet instead", caplog.text
+    )
+    assert len(rows_of(tmp_path)) == 1
 
 
 def test_two_regions_are_enough(tmp_path: Path, vectors: Vectors) -> None:

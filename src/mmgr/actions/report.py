@@ -17,6 +17,7 @@ from mmgr.embeddings import read_embeddings
 from mmgr.evaluate import Results
 from mmgr.files import read_json
 from mmgr.layout import Layout
+from mmgr.learn.recipes import resolve
 from mmgr.maps.colours import embedding_colours
 from mmgr.maps.explorer import MOST_THUMBNAILS, Explorer, Layer
 from mmgr.maps.neighbours import choose_examples, nearest_neighbours
@@ -81,7 +82,7 @@ def _facts(config: Config, store: RegionStore) -> list[tuple[str, str]]:
     if len(store.info.taxonomy):
         facts.append(("POI categories", str(len(store.info.taxonomy))))
     if store.info.bands:
-        facts.append(("Encoder", config.pretrain.encoder))
+        facts.append(("Encoder", resolve(config.pretrain).encoder))
         facts.append(("Recipe", config.pretrain.recipe))
     facts.append(("Tasks", ", ".join(task.title for task in config.tasks) or "none"))
     return facts

@@ -158,6 +158,8 @@ class Batches:
     def _cuts(self) -> NDArray[np.int64]:
         """Where batches begin and end: a last short one is kept, unless a single region is left over."""
         size, regions = self.recipe.batch_size, len(self.rows)
+        if self.recipe.last_batch == "drop":
+            return np.arange(0, regions + 1, size)
         cuts = np.append(np.arange(0, regions, size), regions)
         return cuts[:-1] if cuts[-1] - cuts[-2] < 2 else cuts
 

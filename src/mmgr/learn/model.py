@@ -177,7 +177,9 @@ class MultiModalModel(nn.Module):
             Pairs of regions that are no intra-modal negatives, shape ``(B, B)``; by default none.
         """
         recipe = self.recipe
-        features = self.encode_images(torch.cat(views))  # h (2B, F): one pass, so one set of batch statistics
+        # h (2B, F); one pass has one set of batch statistics, as many passes have as many
+        passes = (torch.cat(views),) if recipe.views_together else views
+        features = torch.cat([self.encode_images(some) for some in passes])
         z1, z2 = self.image_head(features).chunk(2)  # (B, 128) each
         intra = nt_xent(z1, z2, temperature=recipe.temperature, not_negative=near)
         view_retrieval = retrieval(z1, z2, not_negative=near)

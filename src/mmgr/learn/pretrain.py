@@ -26,6 +26,7 @@ from mmgr.console import log, track
 from mmgr.errors import ArtefactError, ConfigError, MmgrError, OtherTrainingError
 from mmgr.learn.augment import seeded_views
 from mmgr.learn.checkpoints import Cadence, Progress, newest_intact, save_checkpoint
+from mmgr.learn.choices import announce
 from mmgr.learn.data import Batch, Batches, Purpose, seed_for
 from mmgr.learn.events import EventLog, check_tensorboard
 from mmgr.learn.held_out import describe_held_out, measure
@@ -103,8 +104,8 @@ def pretrain(
     model.standardise_densities(store.bags.take(np.setdiff1d(np.arange(len(store)), batches.held_out)))
     training = Training(model, batches, seed, folder, cadence, tensorboard=tensorboard, probe=probe)
     training.resume()
-    if recipe.epochs:
-        log.info("recipe %s on %d regions: %s", recipe.name, len(batches.rows), recipe.model_dump(exclude={"name"}))
+    announce(recipe, len(batches.rows), batches.steps)
+    if recipe.epochs and batches.steps:
         log.info("%s", describe_held_out(batches))
         with quiet_lightning():
             training.run(place)
