@@ -72,6 +72,7 @@ class TestHelp:
             "evaluate",
             "map",
             "report",
+            "audit",
             "export",
             "info",
         ):
@@ -145,6 +146,39 @@ class TestInit:
         labels[["geometry"]].assign(name="a").to_file(city.labels)
         words = ("--images", city.images, "--labels", city.labels)
         self.refuse(mmgr, city, *words, expected=["census.geojson", "no numeric column", "name"])
+
+
+class TestAudit:
+    def test_of_nothing_or_of_both(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        assert_refused(mmgr("audit"), "either a configuration or `--splits FILE`")
+        assert_refused(mmgr("audit", city_yaml, "--splits", city_yaml), "either a configuration or `--splits FILE`")
+
+    def test_before_the_run_is_built(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        assert_refused(mmgr("audit", city_yaml), "what `build` writes", "mmgr build")
+
+    def test_a_missing_file(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        assert_refused(mmgr("audit", "--splits", tmp_path / "splits.csv"), "splits.csv does not exist")
+
+    def test_a_file_without_parts(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        path = tmp_path / "splits.csv"
+        path.write_text("id,lon,lat\n1,9,48\n2,9.1,48\n")
+        assert_refused(mmgr("audit", "--splits", path), "no column `split`", "id, lon, lat")
+
+    def test_the_exit_code_says_whether_something_is_named(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        path = tmp_path / "splits.csv"
+        path.write_text("id,lon,lat,split\n1,9,48,train\n2,9.1,48,train\n3,9.9,48,test\n")
+        code, printed = mmgr("audit", "--splits", path)
+        assert code == 0, printed
+        assert "nothing named" in printed
+        path.write_text("id,lon,lat,split\n1,9,48,train\n2,9.1,48,train\n3,9.1,48,test\n")
+        code, printed = mmgr("audit", "--splits", path, "--json")
+        assert code == 4
+        found = json.loads(printed)
+        named = {finding["path"] for finding in found["findings"] if finding["status"] == "named"}
+        assert named == {"one place, both sides", "adjacent places"}
+        assert found["named"] == 2
+        code, printed = mmgr("--help")
+        assert "4 an audit named a leak" in printed
 
 
 class TestExport:

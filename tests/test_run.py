@@ -70,7 +70,20 @@ class TestWholeRun:
             assert raster.shape == (6, 6)
             centres = predictions.geometry.centroid
             values = [value[0] for value in raster.sample(zip(centres.x, centres.y, strict=True))]
+            assert raster.descriptions == ("population", "lower", "upper", "dissimilarity", "applicable")
         assert np.allclose(values, predictions["population"], rtol=1e-6)
+        low, high = predictions["population_lower"], predictions["population_upper"]
+        assert ((low <= predictions["population"]) & (predictions["population"] <= high)).all()
+        assert predictions["population_applicable"].dtype == bool
+        of_task = gpd.read_parquet(run.layout.maps / "population.parquet")
+        assert {"population", "lower", "upper", "dissimilarity", "applicable"} < set(of_task.columns)
+        (image,) = run.export()
+        with rasterio.open(image) as raster:
+            exported = list(raster.sample(zip(centres.x, centres.y, strict=True)))
+        assert np.array_equal(exported, read_embeddings(run.layout.embeddings / "embeddings.parquet"))
+        # the labels were made of what the images show: every other path must be clean
+        named = {finding.path for finding in run.audit().named}
+        assert named <= {"adjacent places", "alike labels nearby"}
         for name in ("population.png", "embeddings.png", "embeddings.tif", "population.parquet", "embeddings.parquet"):
             assert (run.layout.maps / name).stat().st_size > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mmgr.console import console, log, show_log
-from mmgr.errors import MmgrError
+from mmgr.errors import ConfigError, MmgrError
 from mmgr.files import is_no_room, write_json
 
 if TYPE_CHECKING:
     from mmgr.run import Run
 
-EXIT_UNEXPECTED, EXIT_BAD_INPUT, EXIT_SET_ASIDE, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_UNEXPECTED, EXIT_BAD_INPUT, EXIT_SET_ASIDE, EXIT_NAMED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Maps of how a city works, learned without labels from very-high-resolution images and POIs.",
-    epilog="Exit codes: 0 done, 2 bad input (one message says what to do), 3 done but some images were set aside.",
+    epilog="Exit codes: 0 done, 2 bad input (one message says what to do), 3 done but some images were set aside, "
+    "4 an audit named a leak.",
 )
 
 ConfigPath = Annotated[
@@ -126,6 +128,51 @@ def export_command(
 
     for path in Run(config).export(folder, form=form, part=part, resolution=resolution):
         typer.echo(str(path))
+
+
+@app.command(
+    "audit", epilog="Exit codes: 0 every path passes or has a note only, 4 at least one is named, 2 bad input."
+)
+def audit_command(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CITY.YAML]", help="Audit this run's splits; it must have been built.")
+    ] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            "--splits", dir_okay=False, help="Audit anybody's: CSV, JSON, GeoJSON, GeoPackage or (Geo)Parquet."
+        ),
+    ] = None,
+    geometry: Annotated[
+        Path | None, typer.Option("--geometry", dir_okay=False, help="File with the outline or place of each id.")
+    ] = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="Column of train/val/test or of fold numbers.")] = None,
+    name: Annotated[str | None, typer.Option("--id", help="Column that names each unit.")] = None,
+    x: Annotated[str | None, typer.Option("--x", help="Column of the longitude or easting.")] = None,
+    y: Annotated[str | None, typer.Option("--y", help="Column of the latitude or northing.")] = None,
+    crs: Annotated[str | None, typer.Option("--crs", help="CRS of these columns; degrees by default.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Column of the label, for its variogram.")] = None,
+    window: Annotated[
+        float | None, typer.Option("--window", min=0, help="Metres of an image's edge, where places are points.")
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all findings with their numbers as JSON.")] = False,
+) -> None:
+    """Name each path by which a test place may have leaked into training: of a run, or of a file of splits."""
+    if (config is None) == (splits is None):
+        raise ConfigError("`mmgr audit` takes either a configuration or `--splits FILE`.")
+    if splits is None:
+        from mmgr.run import Run  # noqa: PLC0415
+
+        found = Run(str(config)).audit()
+    else:
+        from mmgr.evaluate.audit import Columns, audit_split, read_split  # noqa: PLC0415
+
+        columns = Columns(id=name, fold=fold, x=x, y=y, label=label, crs=crs)
+        found = audit_split(read_split(splits, geometry=geometry, columns=columns), window=window)
+    typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.to_text())
+    if found.named:
+        raise typer.Exit(EXIT_NAMED)
 
 
 @app.command()

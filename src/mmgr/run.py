@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mmgr.bundle import Bundle
     from mmgr.categories import CategoryVectors
     from mmgr.evaluate import Scores
+    from mmgr.evaluate.audit import Audit
 
 STAGES = ("build", "categories", "pretrain", "embed", "evaluate", "map", "report")
 """The stages in order; each is a method of :class:`Run` and a command."""
@@ -92,6 +93,12 @@ class Run:
         """Write one self-contained HTML page; returns its path."""
         self.do("report", force=force)
         return self.layout.report
+
+    def audit(self) -> Audit:
+        """Look at every path on which a test place may have had a part in what is scored."""
+        self.ledger.require("categories", config=self.name)
+        found: Audit = import_module("mmgr.actions.audit").audit(self.config, self.layout)
+        return found
 
     def export(
         self,

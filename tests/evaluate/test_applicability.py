@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mmgr.evaluate import Units, area_of_applicability
+from mmgr.config import Evaluate
+from mmgr.evaluate import Units, area_of_applicability, judge_predictions
 from mmgr.evaluate.applicability import upper_whisker
 from mmgr.evaluate.splits import SpatialBlocks
 
@@ -101,3 +102,14 @@ def test_where_all_labelled_vectors_are_one_anything_else_is_infinitely_far(unit
 def test_the_whisker_leaves_outliers_aside() -> None:
     assert upper_whisker(np.array([1.0, 2.0, 3.0, 4.0, 100.0])) == 4.0
     assert upper_whisker(np.array([1.0, 2.0, 3.0, 4.0])) == 4.0
+
+
+def test_only_regions_with_a_prediction_are_judged(units: Make, features: np.ndarray) -> None:
+    some = units(SIDE, values=np.exp(6 + features[:, 0]))
+    predicted = np.ones(LABELLED)
+    predicted[:44] = np.nan
+    settings = Evaluate(seeds=1, folds=3, intervals=())
+    area = judge_predictions(some, features, predicted, settings, edge=100, seed=0).applicability
+    assert area is not None
+    assert area.facts("population")["regions"] == 100
+    assert not area.applicable[:44].any()

@@ -154,8 +154,8 @@ def test_a_shortfall_is_said_plainly() -> None:
     assert not RECORD.reached
     assert RECORD.sentence == (
         "90% intervals held for 85% of 120 held-out units (60% in the worst fold): NOT reached. The intervals are too "
-        "narrow for places never seen. Groups where they fall short by more than 5 points: south (72%). Thirds by what "
-        "is predicted where they fall short by more than 5 points: high (70%)."
+        "narrow for places never seen. Short by more than 5 points in south (72%). Short by more than 5 points where "
+        "predictions are high (70%)."
     )
 
 

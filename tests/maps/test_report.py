@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmgr.evaluate.audit import Audit, Finding
 from mmgr.maps import explorer as explorer_module
 from mmgr.maps.charts import loss_curves
 from mmgr.maps.explorer import Explorer, Layer
@@ -61,7 +62,14 @@ def content(cities: gpd.GeoDataFrame, scores: pd.DataFrame, monitor: pd.DataFram
         baselines=("POI densities",),
         predictions=pd.DataFrame({"task": "population", "observed": values, "predicted": values}),
         units={"population": "people"},
-        audit=["Nothing leaked."],
+        audit=Audit(
+            "made",
+            (
+                Finding("adjacent places", "named", "Ten touch one.", "population, blocks"),
+                Finding("identical patches", "pass", "None is.", "population, blocks"),
+                Finding("pre-training", "note", "Transductive, which is allowed."),
+            ),
+        ),
         monitor=monitor,
         maps=[MapImage("Population", HOSTILE, prediction_map(cities, values, title="Population"))],
         explorer=Explorer(hostile, [Layer(HOSTILE, values, "people")], [patch] * 120),
@@ -169,3 +177,11 @@ def test_the_report_is_one_file(tmp_path: Path, content: ReportContent) -> None:
     path = write_report(tmp_path / "out" / "report.html", content)
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
     assert path.stat().st_size < 4e6
+
+
+def test_what_the_audit_names_is_seen_and_what_passed_is_folded_away(html: str) -> None:
+    text = " ".join("".join(Page(html).text).split())
+    assert "1 of 3 is named" in text
+    named = html.index("Ten touch one.")
+    folded = html.index("Paths on which nothing was found")
+    assert named < html.index("Transductive, which is allowed.") < folded < html.index("None is.")

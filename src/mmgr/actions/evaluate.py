@@ -22,6 +22,7 @@ from mmgr.evaluate import (
     read_units,
     score_features,
 )
+from mmgr.evaluate.audit import Keys, Scored, audit_run
 from mmgr.files import write_aside, write_json
 from mmgr.layout import Layout
 from mmgr.store import RegionStore
@@ -41,6 +42,7 @@ def act(config: Config, layout: Layout) -> None:
     all_scores: list[Scores] = []
     intervals: list[IntervalScore] = []
     applicability, coverage = [], {}
+    scored: list[Scored] = []
     for task in config.tasks:
         units = read_units(task, regions)
         log.info("%s: %d labelled %s", task.name, len(units.values), units.kind)
@@ -59,7 +61,13 @@ def act(config: Config, layout: Layout) -> None:
         if trust.applicability is not None:
             applicability.append(trust.applicability.facts(task.name))
         coverage[task.name] = units.facts()
+        with quiet():  # scoring told of the same folds
+            plans = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)
+        scored.append(Scored(units, tuple(plans)))
     scores = Scores.joined(all_scores)
+    audit = audit_run(config, store, scored, Keys.of(store, features[main]))
+    if audit.named:
+        log.warning("the leakage audit names %d paths; the report and `mmgr audit` list them", len(audit.named))
     provenance = {"software": version("mmgr"), "name": config.name, "seed": config.seed, "features": main}
     with write_aside(layout.evaluation) as aside:
         aside.mkdir()
@@ -67,6 +75,7 @@ def act(config: Config, layout: Layout) -> None:
         (aside / "scores.md").write_text(scores.to_markdown(), encoding="utf-8")
         (aside / "summary.txt").write_text(scores.to_text(), encoding="utf-8")
         write_json(aside / "coverage.json", coverage)
+        write_json(aside / "audit.json", audit.to_json())
         scores.held_out.to_parquet(aside / "held_out.parquet")
         write_geoparquet(aside / "predictions.parquet", predictions, provenance)
 

@@ -15,6 +15,7 @@ from mmgr.categories import CategoryVectors
 from mmgr.config import Config
 from mmgr.embeddings import read_embeddings
 from mmgr.evaluate import Results
+from mmgr.evaluate.audit import Audit
 from mmgr.files import read_json
 from mmgr.layout import Layout
 from mmgr.learn.recipes import resolve
@@ -57,7 +58,7 @@ def act(config: Config, layout: Layout) -> None:
             units={task.name: task.unit for task in config.tasks},
             intervals=results.intervals,
             applicability=results.applicability,
-            audit=_audit(config, scores),
+            audit=None if scores.empty else Audit.from_json(read_json(evaluation / "audit.json")),
             monitor=pd.read_csv(layout.monitor) if layout.monitor.is_file() else None,
             maps=_maps(config, layout),
             explorer=_explorer(config, layout, store),
@@ -86,34 +87,6 @@ def _facts(config: Config, store: RegionStore) -> list[tuple[str, str]]:
         facts.append(("Recipe", config.pretrain.recipe))
     facts.append(("Tasks", ", ".join(task.title for task in config.tasks) or "none"))
     return facts
-
-
-def _audit(config: Config, scores: pd.DataFrame) -> list[str]:
-    """Say plainly on which paths test places may have leaked into what is scored."""
-    if scores.empty:
-        return []
-    blocks = scores[scores["split"] == "blocks"]
-    sentences = [
-        "Transductive: encoders and category vectors saw the images and POIs of test regions, but never a label."
-        if config.images
-        else "Transductive: category vectors saw the POIs of test regions, but never a label.",
-        "Probes, their scalers and their regularisation were fitted on training units only.",
-    ]
-    if len(blocks):
-        edges = sorted({f"{block:,.0f} m" for block in blocks["block"]})
-        buffers = sorted({f"{buffer:,.0f} m" for buffer in blocks["buffer"]})
-        sentences.append(
-            f"Spatial blocks of {', '.join(edges)}; training units nearer than {', '.join(buffers)} left out."
-        )
-    if scores["optimistic"].any():
-        sentences.append("Random folds put neighbours of test units into training: read those scores as optimistic.")
-    if any(task.column and _is_poi_column(config, task.path) for task in config.tasks):
-        sentences.append("Labels and POI counts come from one file: check that no label is made from an input.")
-    return sentences
-
-
-def _is_poi_column(config: Config, path: Any) -> bool:
-    return any(source.path == path for source in (config.pois.sources if config.pois else ()))
 
 
 def _maps(config: Config, layout: Layout) -> list[MapImage]:

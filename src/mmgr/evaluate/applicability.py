@@ -58,7 +58,12 @@ class Applicability:
 
 
 def area_of_applicability(
-    units: Units, features: NDArray[np.floating], folds: Folds, *, seed: int = 0
+    units: Units,
+    features: NDArray[np.floating],
+    folds: Folds,
+    *,
+    asked: NDArray[np.floating] | None = None,
+    seed: int = 0,
 ) -> Applicability:
     """Say which regions are like the labelled units, in what the ridge probe looks at.
 
@@ -71,6 +76,8 @@ def area_of_applicability(
         in the probe.
     folds
         Training and test rows of the spatial cross-validation; a test unit is compared with its training units.
+    asked
+        Vectors to judge, shape ``(n, d)``; by default those of all regions.
     seed
         Of the sample from which the mean distance is taken where there are many units.
 
@@ -92,9 +99,10 @@ def area_of_applicability(
     for rest, test in folds:
         own[test] = _index(train[test], train[rest], scale)
     threshold = upper_whisker(own[~np.isnan(own)])
-    known = ~np.isnan(features).all(axis=1)
-    dissimilarity = np.full(len(features), np.nan)
-    dissimilarity[known] = _index(seen_by_probe(features[known]), train, scale)
+    asked = features if asked is None else asked
+    known = ~np.isnan(asked).all(axis=1)
+    dissimilarity = np.full(len(asked), np.nan)
+    dissimilarity[known] = _index(seen_by_probe(asked[known]), train, scale)
     # NaN compares as outside: of an unknown region nothing may be claimed
     return Applicability(dissimilarity, dissimilarity <= threshold, threshold)
 

@@ -66,10 +66,12 @@ class IntervalScore:
     def shortfall(self) -> str:
         """Where the intervals held for fewer units than they should, in words; empty if nowhere."""
         parts = [] if self.reached else ["The intervals are too narrow for places never seen."]
-        for what, shares in (("Groups", self.groups), ("Thirds by what is predicted", self.thirds)):
-            short = [f"{name} ({share:.0%})" for name, share in shares.items() if share < self.level - _TOLERANCE]
-            if short:
-                parts.append(f"{what} where they fall short by more than 5 points: {', '.join(short)}.")
+        places = _short_of(self.groups, self.level)
+        if places:
+            parts.append(f"Short by more than 5 points in {places}.")
+        kinds = _short_of(self.thirds, self.level)
+        if kinds:
+            parts.append(f"Short by more than 5 points where predictions are {kinds}.")
         return " ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
@@ -89,6 +91,11 @@ class IntervalScore:
             if key in known
         }
         return cls(**filled)
+
+
+def _short_of(shares: Mapping[str, float], level: float) -> str:
+    """Name the parts in which intervals held clearly less often than they should."""
+    return ", ".join(f"{name} ({share:.0%})" for name, share in shares.items() if share < level - _TOLERANCE)
 
 
 def summarise(

@@ -71,5 +71,7 @@ def judge_predictions(
     intervals = predict_intervals(units, features, predicted, settings, edge=edge, seed=seed)
     rows = np.arange(len(units))
     folds = calibration_folds(units, rows, settings, edge=edge, block=settings.block, seed=seed)
-    area = None if folds is None else area_of_applicability(units, features, folds, seed=seed)
+    # of a region without a prediction, as in a city that the task is not about, there is nothing to say
+    asked = np.where(np.isfinite(predicted)[:, None], features, np.nan)
+    area = None if folds is None else area_of_applicability(units, features, folds, asked=asked, seed=seed)
     return Trust(tuple(scores), intervals, area)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import mmgr
 from mmgr.evaluate import IntervalScore
+from mmgr.evaluate.audit import Audit
 from mmgr.files import write_aside
 from mmgr.maps.charts import loss_curves, observed_predicted, score_figure
 from mmgr.maps.colours import NO_NUMBER
@@ -89,8 +90,8 @@ class ReportContent:
     """How often prediction intervals held for held-out units."""
     applicability: Sequence[Mapping[str, Any]] = ()
     """How many regions are unlike the labelled ones, see :meth:`mmgr.evaluate.Applicability.facts`."""
-    audit: Sequence[str] = ()
-    """Sentences of the leakage audit."""
+    audit: Audit | None = None
+    """The leakage audit."""
     monitor: pd.DataFrame | None = None
     """What pre-training logged by epoch, see :func:`mmgr.maps.charts.loss_curves`."""
     maps: Sequence[MapImage] = ()

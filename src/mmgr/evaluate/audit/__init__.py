@@ -1,0 +1,22 @@
+"""The leakage audit: one line for each path by which a test place may have had a part in its score."""
+
+from mmgr.evaluate.audit.duplicates import Keys
+from mmgr.evaluate.audit.foreign import audit_split
+from mmgr.evaluate.audit.records import Audit, Finding
+from mmgr.evaluate.audit.run import Scored, audit_run
+from mmgr.evaluate.audit.split_files import Columns, SplitFile, read_split
+from mmgr.evaluate.audit.variogram import Variogram, empirical_variogram
+
+__all__ = [
+    "Audit",
+    "Columns",
+    "Finding",
+    "Keys",
+    "Scored",
+    "SplitFile",
+    "Variogram",
+    "audit_run",
+    "audit_split",
+    "empirical_variogram",
+    "read_split",
+]

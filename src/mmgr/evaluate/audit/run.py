@@ -1,0 +1,178 @@
+"""Audit a run: each path by which test places may leak into training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmgr.config import Config
+from mmgr.evaluate.audit.duplicates import Keys, double_ids
+from mmgr.evaluate.audit.labels import made_of_inputs, one_source
+from mmgr.evaluate.audit.places import autocorrelation, metres, numbers_of, percent, same_labels
+from mmgr.evaluate.audit.records import Audit, Finding
+from mmgr.evaluate.audit.sides import Folds, boxes, nearness, within_reach
+from mmgr.evaluate.scores import SplitPlan
+from mmgr.evaluate.units import Units
+from mmgr.imagery.plan import patch_squares
+from mmgr.store import RegionStore
+
+_LEARNED = {"skip-gram": "walks between POIs", "place2vec": "pairs of near POIs", "tf-idf": "counts of POIs"}
+"""What category vectors are learned from, by method."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The units of a task with the splits that they are scored under."""
+
+    units: Units
+    plans: tuple[SplitPlan, ...]
+
+
+def audit_run(config: Config, store: RegionStore, tasks: list[Scored], keys: Keys) -> Audit:
+    """Look at every path on which a test place may have had a part in what is scored.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    store
+        Its regions, patches and POIs.
+    tasks
+        Units and splits of each task.
+    keys
+        What regions have in common: patches, vectors, polygons of counts.
+    """
+    findings = [*_of_all(config, store)]
+    for scored in tasks:
+        task = scored.units.task
+        if scored.units.values.ndim == 1:
+            findings.append(made_of_inputs(config, task, scored.units, _inputs(store)))
+        for plan in scored.plans:
+            findings += _of_split(config, store, scored.units, plan, keys)
+    return Audit(config.name, tuple(findings))
+
+
+def _of_all(config: Config, store: RegionStore) -> Iterator[Finding]:
+    yield transductive(config)
+    yield double_ids(store.regions.index.to_numpy(object), store.regions.geometry.to_numpy())
+    yield Finding(
+        "choices on test units",
+        "note",
+        "By construction: probes, their scalers and what they tune are fitted on training units only. What a person "
+        "chose after looking at scores is not to be seen from here.",
+    )
+
+
+def transductive(config: Config) -> Finding:
+    """Say what was learned without labels from regions that are tested later."""
+    seen = []
+    epochs = config.pretrain.epochs
+    if config.images is not None and epochs != 0:
+        seen.append("encoders saw the images" + (" and POIs" if config.pois else "") + " of all regions")
+    if config.pois is not None and config.categories.method in _LEARNED:
+        seen.append(f"category vectors were learned from {_LEARNED[config.categories.method]} everywhere")
+    if not seen:
+        return Finding("pre-training", "pass", "Nothing was learned from the regions before the labels.")
+    text = (
+        f"Transductive, which is allowed: {'; '.join(seen)}; no label was seen. A region added later has not been seen."
+    )
+    return Finding("pre-training", "note", text, numbers={"transductive": True})
+
+
+def _of_split(config: Config, store: RegionStore, units: Units, plan: SplitPlan, keys: Keys) -> Iterator[Finding]:
+    task = units.task
+    scope = f"{task.name}, {plan.kind}"
+    folds = [fold for folds in plan.folds for fold in folds]
+    regions = store.regions
+    member = (units.weights > 0).astype(np.int64)
+    yield _adjacent(regions.geometry.to_numpy(), member, folds, plan, scope)
+    yield from _windows(config, store, member, folds, scope)
+    centres = shapely.get_coordinates(shapely.centroid(units.geometry.to_numpy()))
+    numeric = units.values.ndim == 1
+    if numeric:
+        yield autocorrelation(centres, units.values, folds, scope=scope, groups=units.group, block=plan.block)
+    yield one_source(task, units, regions, folds, scope=scope)
+    if numeric:
+        yield same_labels(centres, units.values, folds, scope=scope)
+    yield from keys.findings(member, folds, scope=scope)
+
+
+def _adjacent(
+    outlines: NDArray[np.object_], member: sparse.csr_array, folds: Folds, plan: SplitPlan, scope: str
+) -> Finding:
+    """Say how near the regions of training units lie to those of test units."""
+    path = "adjacent places"
+    near = nearness(outlines, of_regions(member, folds), limit=plan.buffer)
+    text = f"The nearest training region of a tested one is {metres(near.nearest)} away (buffer {metres(plan.buffer)})"
+    numbers = {**numbers_of(near), "buffer_metres": plan.buffer}
+    if near.touching or near.near:
+        found = f"{percent(near.touching, near.tested)} of tested regions touch one"
+        if near.near > near.touching:
+            found += f", {percent(near.near, near.tested)} are nearer than the buffer"
+        remedy = "; neighbours are alike, so the score is optimistic." + (
+            " Use `splits: [blocks]`." if plan.kind == "random" else " Set a larger `buffer`."
+        )
+        return Finding(path, "named", f"{text}: {found}{remedy}", scope, numbers)
+    return Finding(path, "pass", f"{text}.", scope, numbers)
+
+
+def _windows(
+    config: Config, store: RegionStore, member: sparse.csr_array, folds: Folds, scope: str
+) -> Iterator[Finding]:
+    """Say whether what regions are described by is cut from the same ground."""
+    sides = of_regions(member, folds)
+    regions = store.regions
+    if config.images is not None:
+        near = nearness(boxes(patch_squares(regions)), sides)
+        text = f"Patches of {percent(near.overlapping, near.tested)} of tested regions overlap a training region's."
+        yield Finding("overlapping patches", "named" if near.overlapping else "pass", text, scope, numbers_of(near))
+    reach, what = _poi_reach(config)
+    if reach:
+        centres = shapely.get_coordinates(regions.centroid.to_numpy())
+        shared = within_reach(centres, sides, 2 * reach)
+        seen = percent(shared.count, shared.tested)
+        text = f"{seen} of tested regions see POIs that a training region sees too: {what}."
+        if shared.count:
+            text += f" A `buffer` of {metres(2 * reach)} would keep them apart, a smaller radius or context as well."
+        numbers = {"shared": shared.count, "tested": shared.tested, "reach_metres": reach}
+        yield Finding("overlapping POI windows", "named" if shared.count else "pass", text, scope, numbers)
+
+
+def _poi_reach(config: Config) -> tuple[float, str]:
+    """Return how far from its centre a region sees POIs in metres, and why."""
+    if config.pois is None:
+        return 0.0, ""
+    # within two standard deviations lie 86 % of a Gaussian's weight in the plane
+    context = 2 * max(config.pois.context, default=0.0) if config.images is None else 0.0
+    radius = config.pois.radius or 0.0
+    if context >= radius and context:
+        return context, f"the context's widest Gaussian has most of its weight within {metres(context)}"
+    return radius, f"POIs within {metres(radius)} of a centre belong to a region" if radius else ""
+
+
+def of_regions(member: sparse.csr_array, folds: Folds) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return folds of units as folds of the regions that stand for them."""
+    return [
+        (
+            np.flatnonzero(np.asarray(member[train].sum(axis=0)).ravel()),
+            np.flatnonzero(np.asarray(member[test].sum(axis=0)).ravel()),
+        )
+        for train, test in folds
+    ]
+
+
+def _inputs(store: RegionStore) -> dict[str, NDArray[np.floating]]:
+    """Return the POIs per km2 of each region by category, and of all; NaN where unknown."""
+    names = store.info.taxonomy.names
+    if not len(names):
+        return {}
+    table = store.bags.densities(len(names)).astype(np.float64)
+    return {
+        **{f"the density of {name}": column for name, column in zip(names, table.T, strict=True)},
+        "the density of all POIs": table.sum(axis=1),
+    }

@@ -1,0 +1,278 @@
+"""The audit of a run: each leak is made, and named; without it, its path passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from rasterio.transform import from_origin
+from scipy import sparse
+
+from mmgr.config import Config, Evaluate
+from mmgr.evaluate import Units, check_splits, read_units
+from mmgr.evaluate.audit import Finding, Keys, Scored, audit_run
+from mmgr.store import Patches, PoiBags, RegionStore, StoreInfo, write_store
+from mmgr.taxonomy import Taxonomy
+
+SIDE, COUNT, EDGE = 12, 144, 100.0
+Make = Callable[..., gpd.GeoDataFrame]
+
+
+def bags_of(counts: np.ndarray, unit: np.ndarray | None = None) -> PoiBags:
+    """Counts of two categories in each region, shape (n, 2)."""
+    n = len(counts)
+    return PoiBags(
+        starts=np.arange(0, 2 * n + 1, 2),
+        category=np.tile(np.array([0, 1], np.int32), n),
+        count=counts.astype(np.float32).ravel(),
+        offset=np.full((2 * n, 2), np.nan, np.float32),
+        area_km2=np.full(n, 0.01, np.float32),
+        unit=np.full(n, "", object) if unit is None else unit,
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path, grid: Make) -> Callable[..., RegionStore]:
+    """A store of 144 cells with a patch of 8 pixels and two counts each."""
+
+    def make(
+        *, twins: tuple[int, int] | None = None, counts: np.ndarray | None = None, unit: Any = None
+    ) -> RegionStore:
+        rng = np.random.default_rng(0)
+        views = rng.integers(0, 255, (COUNT, 1, 8, 8, 3)).astype(np.uint8)
+        views[5:9] = 7  # open water: alike without being copied
+        if twins is not None:
+            views[twins[1]] = views[twins[0]]
+        info = StoreInfo("EPSG:32611", 8, 3, EDGE, Taxonomy(("food", "shop"), ("food", "shop")))
+        counts = rng.poisson(5, (COUNT, 2)) + 1 if counts is None else counts
+        patches = [Patches(row, ("",), views[row]) for row in range(COUNT)]
+        return write_store(
+            tmp_path / "s.lance", regions=grid(SIDE, SIDE), patches=patches, bags=bags_of(counts, unit), info=info
+        )
+
+    return make
+
+
+def configured(tmp_path: Path, **changes: Any) -> Config:
+    given: dict[str, Any] = {
+        "name": "made", "images": {"path": tmp_path}, "regions": {"size": EDGE},
+        "pois": {"sources": [{"path": tmp_path / "pois.csv", "first_level": "a"}]},
+    }  # fmt: skip
+    return Config.model_validate(given | changes)
+
+
+def findings(
+    config: Config, store: RegionStore, some: Units, *, vectors: np.ndarray | None = None, **settings: Any
+) -> dict[str, Finding]:
+    evaluate = Evaluate(**{"seeds": 1, "folds": 3, "block": 300.0, "splits": ("blocks",)} | settings)
+    plans = check_splits(some, evaluate, edge=EDGE, seed=0)
+    audit = audit_run(config, store, [Scored(some, tuple(plans))], Keys.of(store, vectors))
+    return {finding.path: finding for finding in audit.findings}
+
+
+@pytest.fixture
+def labelled(grid: Make, task: Callable[..., Any], tmp_path: Path) -> Callable[..., Units]:
+    """Labels read from census cells of ``edge`` metres with random counts."""
+
+    def make(edge: float = EDGE, **settings: Any) -> Units:
+        side = int(np.ceil(SIDE * EDGE / edge))
+        cells = grid(side, side, edge=edge)
+        people = np.random.default_rng(3).gamma(2, 100, len(cells)).round()
+        path = tmp_path / "labels.gpkg"
+        gpd.GeoDataFrame(
+            {"people": people, "name": cells.index}, geometry=cells.geometry.to_numpy(), crs=cells.crs
+        ).to_file(path)
+        given = {"path": path, "units": "regions", **settings}
+        return read_units(task(**given), grid(SIDE, SIDE))
+
+    return make
+
+
+def test_blocks_with_a_buffer_on_honest_data_pass_every_path(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    vectors = np.random.default_rng(1).normal(size=(COUNT, 4)).astype(np.float32)
+    found = findings(configured(tmp_path), store(), labelled(), vectors=vectors)
+    assert {path: f.status for path, f in found.items() if f.status != "pass"} == {
+        "pre-training": "note",
+        "choices on test units": "note",
+    }
+    assert len(found) == 11
+    assert "Transductive" in found["pre-training"].text
+    assert found["adjacent places"].numbers["nearest_metres"] == pytest.approx(100)
+
+
+def test_random_folds_put_neighbours_on_both_sides(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    found = findings(configured(tmp_path), store(), labelled(), splits=("random",))
+    adjacent = found["adjacent places"]
+    assert adjacent.status == "named"
+    assert adjacent.numbers["touching"] > 130
+    assert "splits: [blocks]" in adjacent.text
+
+
+def test_a_buffer_that_could_not_be_kept_is_named(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    found = findings(configured(tmp_path), store(), labelled(), buffer=0.0)
+    assert found["adjacent places"].status == "named"
+    assert "larger `buffer`" in found["adjacent places"].text
+    assert found["overlapping patches"].status == "pass", "neighbours share an edge, no ground"
+
+
+def test_a_wide_poi_radius_sees_into_test_regions(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    sources = [{"path": tmp_path / "pois.csv", "first_level": "a"}]
+    narrow = configured(tmp_path, pois={"sources": sources, "radius": 90.0})
+    assert findings(narrow, store(), labelled())["overlapping POI windows"].status == "pass"
+    wide = configured(tmp_path, pois={"sources": sources, "radius": 120.0})
+    named = findings(wide, RegionStore(tmp_path / "s.lance"), labelled())["overlapping POI windows"]
+    assert named.status == "named"
+    assert "`buffer` of 240 m" in named.text
+
+
+def test_the_context_of_a_run_without_images_is_a_window(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    sources = [{"path": tmp_path / "pois.csv", "first_level": "a"}]
+    alone = configured(tmp_path, images=None, pois={"sources": sources, "context": [400.0]})
+    named = findings(alone, store(), labelled())
+    assert named["overlapping POI windows"].status == "named"
+    assert named["overlapping POI windows"].numbers["reach_metres"] == 800
+    assert "overlapping patches" not in named
+
+
+def test_a_coarse_census_on_both_sides_is_named(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    found = findings(configured(tmp_path), store(), labelled(edge=500.0))
+    shared = found["one label, both sides"]
+    assert shared.status == "named"
+    assert shared.numbers["most_units_of_one"] == 25
+    assert "units: polygons" in shared.text
+    assert found["one label, many units"].status == "named"
+    tracts = labelled(edge=300.0, units="polygons")
+    assert (
+        findings(configured(tmp_path), RegionStore(tmp_path / "s.lance"), tracts)["one label, both sides"].status
+        == "pass"
+    )
+
+
+@pytest.mark.parametrize(("cell", "status"), [(500.0, "named"), (100.0, "pass"), (10.0, "pass")])
+def test_a_coarse_raster_on_both_sides_is_named(
+    store: Callable[..., RegionStore], grid: Make, task: Callable[..., Any], tmp_path: Path, cell: float, status: str
+) -> None:
+    regions = grid(SIDE, SIDE)
+    west, _, _, north = regions.total_bounds
+    side = int(np.ceil(SIDE * EDGE / cell))
+    values = np.random.default_rng(0).gamma(2, 10, (side, side)).astype(np.float32)
+    path = tmp_path / "gdp.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=side, height=side, count=1, dtype="float32", crs=regions.crs.to_wkt(),
+        transform=from_origin(west, north, cell, cell),
+    ) as raster:  # fmt: skip
+        raster.write(values, 1)
+    some = read_units(task(kind="raster_mean", path=path, column=None), regions)
+    found = findings(configured(tmp_path), store(), some)["one label, both sides"]
+    assert found.status == status
+    assert ("10 times narrower" in found.text) == (cell == 10)
+
+
+def test_a_label_that_is_a_count_of_pois_is_named(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    some = labelled()
+    rng = np.random.default_rng(5)
+    counts = np.stack([np.round(some.values / some.values.max() * 300), rng.poisson(9, COUNT)], axis=1)
+    found = findings(configured(tmp_path), store(counts=counts), some)["targets made of inputs"]
+    assert found.status == "named"
+    assert "the density of food" in found.text
+    assert found.numbers["rank_correlation"] > 0.98
+
+
+def test_a_label_that_is_a_sum_of_counts_is_named(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    counts = np.random.default_rng(5).poisson(20, (COUNT, 2)) + 1
+    some = replace(labelled(), values=(counts @ [3.0, 1.0]) * 100)
+    found = findings(configured(tmp_path), store(counts=counts), some)["targets made of inputs"]
+    assert found.status == "named"
+    assert found.numbers["rank_correlation"] < 0.98
+    assert found.numbers["linear_r2"] > 0.99
+
+
+def test_labels_and_counts_of_one_file_are_named(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    some = labelled()
+    counts = {"kind": "counts", "path": tmp_path / "labels.gpkg", "columns": "poi_*"}
+    found = findings(configured(tmp_path, pois={"sources": [counts]}), store(), some)["targets made of inputs"]
+    assert found.status == "named"
+    assert "see that it was not made of them" in found.text
+    same = configured(tmp_path, pois={"sources": [counts | {"columns": ["poi_*", "people"]}]})
+    found = findings(same, RegionStore(tmp_path / "s.lance"), some)["targets made of inputs"]
+    assert "Column `people` of labels.gpkg is an input" in found.text
+
+
+def test_copied_patches_and_vectors_are_named_and_water_is_not(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    vectors = np.random.default_rng(1).normal(size=(COUNT, 4)).astype(np.float32)
+    vectors[140] = vectors[3]
+    found = findings(configured(tmp_path), store(twins=(3, 140)), labelled(), vectors=vectors, buffer=0.0)
+    assert found["identical patches"].numbers["shared"] == 2, "each is tested once, the other trained on"
+    assert found["identical patches"].status == "named"
+    assert found["identical vectors"].numbers["shared"] == 2
+
+
+def test_counts_of_one_polygon_on_both_sides_are_named(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    unit = np.full(COUNT, "", object)
+    unit[[3, 140]] = "tract 1"
+    found = findings(configured(tmp_path), store(unit=unit), labelled(), buffer=0.0)
+    assert found["one count, both sides"].numbers["shared"] == 2
+
+
+def test_a_region_that_is_there_twice_is_named(labelled: Callable[..., Units], grid: Make, tmp_path: Path) -> None:
+    regions = grid(SIDE, SIDE)
+    regions = gpd.GeoDataFrame(
+        {"group": regions["group"].to_numpy()}, index=regions.index,
+        geometry=[regions.geometry.iloc[7], *regions.geometry.iloc[1:]], crs=regions.crs,
+    ).rename_axis("region_id")  # fmt: skip
+    info = StoreInfo("EPSG:32611", 0, 0, EDGE, Taxonomy((), ()))
+    patches = [Patches(row, (), np.zeros((0, 0, 0, 0), np.uint8)) for row in range(COUNT)]
+    store = write_store(tmp_path / "t.lance", regions=regions, patches=patches, bags=PoiBags.empty(COUNT), info=info)
+    found = findings(configured(tmp_path, pois=None), store, labelled())
+    assert found["one region twice"].numbers == {"same_id": 0, "same_outline": 1}
+    assert found["one region twice"].status == "named"
+
+
+def test_nothing_learned_before_is_nothing_transductive(tmp_path: Path) -> None:
+    from mmgr.evaluate.audit.run import transductive
+
+    untrained = configured(tmp_path, pretrain={"epochs": 0}, categories={"method": "one-hot"})
+    assert transductive(untrained).status == "pass"
+    assert "walks" in transductive(configured(tmp_path, images=None)).text
+
+
+def test_units_of_several_regions_are_judged_by_their_regions(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    """Tracts whose centres are far apart may have patches side by side."""
+    some = labelled(edge=300.0, units="polygons")
+    assert some.kind == "polygons"
+    assert sparse.issparse(some.weights)
+    found = findings(configured(tmp_path), store(), some, buffer=0.0, block=600.0, folds=2)
+    assert found["adjacent places"].status == "named"
+    assert found["adjacent places"].numbers["tested"] == COUNT
+    assert shapely.area(some.geometry.to_numpy()).min() == pytest.approx(90_000)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from mmgr.errors import InputError, SplitError
+from mmgr.evaluate.audit import Columns, read_split
+
+
+def rows_by_id(path: Path, **columns: Any) -> list[tuple[set[str], set[str]]]:
+    split = read_split(path, columns=Columns(**columns))
+    return [(set(split.ids[train]), set(split.ids[test])) for train, test in split.folds]
+
+
+def as_json(folder: Path, value: Any) -> Path:
+    path = folder / "splits.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+ONE = [({"a", "b", "c"}, {"d"})]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"train": ["a", "b"], "val": ["c"], "test": ["d"]},
+        [{"train": ["a", "b", "c"], "test": ["d"]}],
+        {"seed 0": {"Training": ["a", "b"], "Validation": ["c"], "Test": ["d"], "note": "x"}},
+        {"a": "train", "b": "train", "c": "dev", "d": "test"},
+        [
+            {"region_id": name, "split": part}
+            for name, part in zip("abcd", ["train", "train", "val", "test"], strict=True)
+        ],
+        {"id": list("abcd"), "set": ["train", "train", "val", "test"]},
+    ],
+)
+def test_all_usual_forms_of_json_are_one_split(tmp_path: Path, value: Any) -> None:
+    assert rows_by_id(as_json(tmp_path, value)) == ONE
+
+
+def test_numbers_of_folds_are_each_tested_in_turn(tmp_path: Path) -> None:
+    path = tmp_path / "folds.csv"
+    # a gap turns the column into floats
+    path.write_text("id,fold\n1,0\n2,0\n3,1\n4,2\n5,\n")
+    assert rows_by_id(path) == [({"3", "4"}, {"1", "2"}), ({"1", "2", "4"}, {"3"}), ({"1", "2", "3"}, {"4"})]
+    assert read_split(path).parts == {"0": 2, "1": 1, "2": 1}
+
+
+def test_several_folds_of_lists_keep_their_own_sides(tmp_path: Path) -> None:
+    value = [{"train": [1, 2], "test": [3]}, {"train": [1, 3], "test": [2]}]
+    assert rows_by_id(as_json(tmp_path, value)) == [({"1", "2"}, {"3"}), ({"1", "3"}, {"2"})]
+
+
+def test_places_come_from_columns_in_degrees(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("tile,Longitude,Latitude,split\na,103.8,1.3,train\nb,103.9,1.4,test\n")
+    split = read_split(path)
+    assert split.shapes is not None
+    assert split.shapes.crs.to_epsg() == 4326
+    assert split.shapes.iloc[1].x == 103.9
+    assert list(split.ids) == ["a", "b"]
+
+
+def test_places_come_from_another_file_by_id(tmp_path: Path) -> None:
+    boxes = gpd.GeoDataFrame(
+        {"code": [3, 1, 2], "people": [30, 10, 20]}, geometry=shapely.box([3, 1, 2], 0, [4, 2, 3], 1), crs=32632
+    )
+    boxes.to_file(tmp_path / "boxes.gpkg")
+    path = as_json(tmp_path, {"train": ["1", "2"], "test": ["3"]})
+    split = read_split(path, geometry=tmp_path / "boxes.gpkg", columns=Columns(id="code", label="people"))
+    assert split.shapes is not None
+    assert split.shapes.bounds["minx"].tolist() == [1, 2, 3]
+    assert split.labels is not None
+    assert split.labels.tolist() == [10, 20, 30]
+
+
+def test_geoparquet_has_all_in_one(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame(
+        {"id": ["a", "b"], "split": ["train", "test"]}, geometry=shapely.points([[1, 2], [3, 4]]), crs=32632
+    )
+    frame.to_parquet(tmp_path / "s.parquet")
+    split = read_split(tmp_path / "s.parquet")
+    assert split.shapes is not None
+    pd.DataFrame(frame[["id", "split"]]).to_parquet(tmp_path / "plain.parquet")
+    assert read_split(tmp_path / "plain.parquet").shapes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "message"),
+    [
+        (
+            "id,part_of\n1,train\n2,test\n",
+            {},
+            "no column `split`.* Its columns are id, part_of",
+        ),
+        ("id,split\n1,train\n2,train\n", {}, "fold 1 of 1 learns from 2 units and tests 0"),
+        ("id,split,x,y\n1,train,500000,4000000\n2,test,500000,4000000\n", {}, "no degrees; name their CRS"),
+        ("id,split,lon,lat\n1,train,,1\n2,test,2,2\n", {}, r"1 rows without coordinates \(number 1"),
+        ("id,split,lon,lat\n1,train,a,1\n2,test,2,2\n", {}, "hold no numbers"),
+        ("id,split\n1,train\n2,test\n", {"fold": "fold"}, "no column `fold`"),
+        ("id,split\n1,train\n2,test\n", {"id": "region"}, "no column `region`"),
+        ("id,split\n1,train\n2,test\n", {"label": "people"}, "no column `people`"),
+        ("id,split\n1,train\n2,test\n", {"x": "east"}, "no column `east`"),
+        ("id,split,lon,lat\n1,train,1,1\n2,test,2,2\n", {"crs": "EPSG:0"}, "is no CRS"),
+    ],
+)
+def test_what_cannot_be_used_says_what_to_do(tmp_path: Path, text: str, columns: Any, message: str) -> None:
+    path = tmp_path / "splits.csv"
+    path.write_text(text)
+    with pytest.raises((InputError, SplitError), match=message):
+        read_split(path, columns=Columns(**columns))
+
+
+def test_json_of_no_known_form_is_refused(tmp_path: Path) -> None:
+    for value in ([1, 2], {}, {"a": {"b": 1}}, {"train": ["a"]}):
+        with pytest.raises(InputError, match="none of the known forms"):
+            read_split(as_json(tmp_path, value))
+    (tmp_path / "splits.json").write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_split(tmp_path / "splits.json")
+
+
+def test_ids_without_a_place_are_named(tmp_path: Path) -> None:
+    (tmp_path / "places.csv").write_text("id,lon,lat\na,1,1\n")
+    path = as_json(tmp_path, {"train": ["a"], "test": ["z"]})
+    with pytest.raises(InputError, match="no row for 1 ids of the splits, such as z"):
+        read_split(path, geometry=tmp_path / "places.csv")
+    assert np.all(read_split(path).ids == ["a", "z"])
