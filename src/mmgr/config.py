@@ -274,22 +274,60 @@ class Pretrain(Section):
         return value
 
 
+LabelKind = Literal["number", "class", "shares"]
+"""What a label is: a number, one of several classes, or shares of classes that sum to 1."""
+
+_LOSSES: dict[LabelKind, tuple[str, ...]] = {
+    "number": ("squared", "absolute"),
+    "class": ("cross_entropy",),
+    "shares": ("kl",),
+}
+_METRICS: dict[LabelKind, tuple[str, ...]] = {
+    "number": ("r2", "rmse", "mae"),
+    "class": ("macro_f1", "accuracy"),
+    "shares": ("l1", "kl", "cosine", "chebyshev", "canberra"),
+}
+
+
 class Task(Section):
     """A label, where it comes from and what a region's or polygon's value means."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
     """Names columns, files and titles."""
     path: Path
-    """Polygons or a raster."""
-    kind: Literal["polygon_total", "polygon_rate", "raster_sum", "raster_mean"]
+    """Polygons, a raster, or points."""
+    kind: Literal[
+        "polygon_total",
+        "polygon_rate",
+        "polygon_class",
+        "polygon_shares",
+        "raster_sum",
+        "raster_mean",
+        "raster_class",
+        "raster_shares",
+        "point_class",
+        "point_shares",
+    ]
     """`polygon_total` and `raster_sum` are amounts (people): shared out by area, and a density per
-    km2 unless `density` is false. `polygon_rate` and `raster_mean` are averaged by area."""
+    km2 unless `density` is false. `polygon_rate` and `raster_mean` are averaged by area. `*_class` is the class of
+    most of a region's area or points; `*_shares` is a distribution: the share of each class in a region's area or
+    points, or of each of several `columns` of polygons."""
     column: str | None = None
-    """Column of the polygons that holds the value."""
+    """Column of the polygons or points that holds the value or the name of the class."""
+    columns: str | tuple[str, ...] | None = None
+    """For `polygon_shares`, in place of `column`: one column a class, with shares or amounts; a list, or a prefix
+    ending in `*`."""
+    classes: dict[str, str] | None = None
+    """Names of the classes by their value in the file, such as `{10: trees, 50: built}`; values not named here are no
+    label. By default every value is a class."""
     layer: str | None = None
     """Layer of a file that has several."""
     id: str | None = None
     """Column that names each polygon."""
+    x: str | None = None
+    """Column of the longitude or easting, for points in a CSV."""
+    y: str | None = None
+    """Column of the latitude or northing, for points in a CSV."""
     crs: str | None = None
     """CRS of a file that does not name its own."""
     band: Count = 1
@@ -303,23 +341,70 @@ class Task(Section):
     regions' vectors. `auto`: polygons where they are larger than the regions."""
     transform: Literal["auto", "log1p", "none"] = "auto"
     """Scale on which probes are fitted and scored; `auto` is log1p for amounts."""
+    loss: Literal["auto", "squared", "absolute", "cross_entropy", "kl"] = "auto"
+    """What the probes `mlp` and `boosting` minimise, and the linear ones for classes and shares: `squared` (the
+    default) or `absolute` errors of numbers, `cross_entropy` of classes, `kl` of shares. Other probes have a loss of
+    their own."""
+    metrics: tuple[str, ...] | None = None
+    """What is reported, the one that methods are compared by first. Of numbers `r2`, `rmse`, `mae`; of classes
+    `macro_f1`, `accuracy`; of shares `l1`, `kl`, `cosine`, `chebyshev`, `canberra`; by default all, in this order."""
     groups: tuple[str, ...] | None = None
     """Only regions of these groups."""
     min_cover: Fraction = 0.5
     """A region of which labels cover a smaller part has no label."""
+    min_points: Count = 1
+    """A region with fewer labelled points has no label."""
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _keys_are_text(cls, value: Any) -> Any:
+        return {str(key): name for key, name in value.items()} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _complete(self) -> Task:
-        if self.kind.startswith("polygon") and self.column is None:
-            raise ValueError(f"task {self.name}: labels from polygons need `column`")
-        if self.kind.startswith("raster") and self.units == "polygons":
-            raise ValueError(f"task {self.name}: labels from a raster belong to regions, not polygons")
+        source = self.kind.split("_", maxsplit=1)[0]
+        if self.kind == "polygon_shares":
+            if (self.column is None) == (self.columns is None):
+                raise ValueError(
+                    f"task {self.name}: shares from polygons need either `column`, the name of each polygon's class, "
+                    "or `columns`, one a class"
+                )
+        elif source != "raster" and self.column is None:
+            raise ValueError(f"task {self.name}: labels from {source}s need `column`")
+        if source != "polygon" and self.units == "polygons":
+            raise ValueError(f"task {self.name}: labels from a {source} file belong to regions, not polygons")
+        if self.label != "number" and (self.transform == "log1p" or self.density is not None):
+            raise ValueError(f"task {self.name}: `transform` and `density` are of numbers, not of classes or shares")
+        return self
+
+    @model_validator(mode="after")
+    def _loss_and_metrics_fit(self) -> Task:
+        for key, given, known in (
+            ("loss", (self.loss,) if self.loss != "auto" else (), _LOSSES[self.label]),
+            ("metrics", self.metrics or (), _METRICS[self.label]),
+        ):
+            strange = [name for name in given if name not in known]
+            if strange:
+                raise ValueError(
+                    f"task {self.name}: `{key}` of a {self.kind} is {' or '.join(known)}, not {', '.join(strange)}"
+                )
         return self
 
     @property
     def title(self) -> str:
         """The name as people read it."""
         return self.name.replace("_", " ")
+
+    @property
+    def label(self) -> LabelKind:
+        """What a label is."""
+        ending = self.kind.rsplit("_", maxsplit=1)[-1]
+        return "class" if ending == "class" else "shares" if ending == "shares" else "number"
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What is reported, the one that methods are compared by first."""
+        return self.metrics or _METRICS[self.label]
 
     @property
     def is_amount(self) -> bool:
@@ -348,8 +433,13 @@ class Evaluate(Section):
     """Edge of a spatial block in metres; chosen from the extent by default."""
     buffer: Annotated[float, Field(ge=0)] | None = None
     """Training units nearer than this (m) to a test unit are left out; one region's edge by default."""
-    probes: Annotated[tuple[Literal["ridge", "mlp"], ...], Field(min_length=1)] = ("ridge", "mlp")
-    """`ridge`: linear; `mlp`: the two layers of the paper."""
+    probes: Annotated[
+        tuple[Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn"], ...], Field(min_length=1)
+    ] = ("ridge", "mlp")
+    """Small models on the vectors. `ridge`: linear, which is `logistic` regression for classes and `softmax` regression
+    for shares, whichever of the three is named; `mlp`: the two layers of the paper; `forest`: random forest;
+    `boosting`: gradient boosted trees; `knn`: nearest neighbours. What they tune is chosen on spatial blocks of the
+    training units."""
     seeds: Count = 3
     """Repetitions with other folds and other starts of the probe."""
     intervals: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.8, 0.9)

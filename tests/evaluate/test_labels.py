@@ -75,7 +75,7 @@ def test_a_region_of_which_too_little_is_covered_has_no_label(grid: Grid, read: 
 @given(st.integers(0, 10_000))
 def test_interpolation_keeps_the_number_of_people(seed: int) -> None:
     """Polygons that tile the regions' extent: what the regions get adds up to what there was."""
-    from mmgr.evaluate.labels import _Overlaps, _shared_areas, _units_of_regions
+    from mmgr.evaluate.polygon_labels import Overlaps, shared_areas, units_of_regions
 
     rng = np.random.default_rng(seed)
     corners = np.arange(5) * 100.0
@@ -87,12 +87,12 @@ def test_interpolation_keeps_the_number_of_people(seed: int) -> None:
     cells = shapely.get_parts(shapely.voronoi_polygons(points, extend_to=shapely.box(0, 0, 500, 500)))
     cells = shapely.intersection(cells, shapely.box(0, 0, 500, 500))
     people = rng.integers(0, 1000, len(cells)).astype(float)
-    polygons = gpd.GeoDataFrame({"id": "p", "value": people}, geometry=cells, crs=CRS)
-    overlaps = _Overlaps(polygons, *_shared_areas(regions.geometry.to_numpy(), cells))
+    polygons = gpd.GeoDataFrame({"id": "p"}, index=range(len(cells)), geometry=cells, crs=CRS)
+    overlaps = Overlaps(polygons, people, *shared_areas(regions.geometry.to_numpy(), cells), amounts=True)
     task = Task.model_validate(
         {"name": "t", "path": "x", "kind": "polygon_total", "column": "people", "density": False}
     )
-    units = _units_of_regions(task, regions, np.arange(25), overlaps)
+    units = units_of_regions(task, regions, np.arange(25), overlaps)
     assert units.values.sum() == pytest.approx(people.sum())
     assert units.coverage == pytest.approx(1.0)
 

@@ -12,7 +12,7 @@ from scipy.stats import entropy
 from sklearn import metrics as trusted
 
 from mmgr.evaluate import mae, r2, rmse
-from mmgr.evaluate.metrics import cosine, kl_divergence, l1, macro_f1
+from mmgr.evaluate.metrics import accuracy, canberra, chebyshev, cosine, kl_divergence, l1, macro_f1, measure
 
 
 @settings(deadline=None, max_examples=50)
@@ -46,6 +46,17 @@ def test_nan_is_refused_and_counted() -> None:
 def test_macro_f1_agrees_with_scikit_learn(seed: int, size: int, classes: int) -> None:
     y, p = np.random.default_rng(seed).integers(0, classes, (2, size))
     assert macro_f1(y, p) == pytest.approx(trusted.f1_score(y, p, average="macro", zero_division=0))
+    assert accuracy(y, p) == pytest.approx(trusted.accuracy_score(y, p))
+    # shares of classes become the class with the largest one
+    assert measure("class", "accuracy", np.eye(classes)[y], np.eye(classes)[p] * 0.9) == accuracy(y, p)
+
+
+def test_a_class_that_is_neither_observed_nor_predicted_adds_nothing_to_canberra() -> None:
+    assert canberra([[1.0, 0.0, 0.0]], [[0.5, 0.5, 0.0]]) == pytest.approx(0.5 / 1.5 + 1.0)
+
+
+def test_nothing_observed_has_no_metric() -> None:
+    assert math.isnan(measure("shares", "l1", np.empty((0, 3)), np.empty((0, 3))))
 
 
 @settings(deadline=None, max_examples=50)
@@ -57,6 +68,8 @@ def test_metrics_of_shares_agree_with_scipy(seed: int, size: int, classes: int) 
     assert l1(y, p) == pytest.approx(np.mean([distance.cityblock(a, b) for a, b in zip(y, p, strict=True)]))
     assert kl_divergence(y, p) == pytest.approx(np.mean([entropy(a, b) for a, b in zip(y, p, strict=True)]))
     assert cosine(y, p) == pytest.approx(1 - np.mean([distance.cosine(a, b) for a, b in zip(y, p, strict=True)]))
+    assert chebyshev(y, p) == pytest.approx(np.mean([distance.chebyshev(a, b) for a, b in zip(y, p, strict=True)]))
+    assert canberra(y, p) == pytest.approx(np.mean([distance.canberra(a, b) for a, b in zip(y, p, strict=True)]))
 
 
 def test_a_certain_error_has_a_finite_divergence() -> None:

@@ -81,15 +81,15 @@ def test_probes_are_estimators_of_scikit_learn() -> None:
 
 def test_the_two_layer_probe_has_the_width_of_the_paper() -> None:
     X, y = sample(60, 10)
-    network = mlp_probe(0).fit(X, y).regressor_.regressor_[-1]
-    assert [layer.shape[1] for layer in network.coefs_] == [1024, 1]
+    network = mlp_probe(0).fit(X, y).head_.network_
+    assert [layer.shape[0] for layer in network.weights_[::2]] == [1024, 1]
     assert network.activation == "relu"
 
 
 def test_ridge_chooses_its_penalty_on_the_training_units() -> None:
     X, y = sample(100, 30)
-    strong = ridge_probe().fit(X, np.random.default_rng(1).permutation(y)).regressor_[-1].alpha_
-    assert strong > ridge_probe().fit(X, y).regressor_[-1].alpha_
+    strong = ridge_probe().fit(X, np.random.default_rng(1).permutation(y)).head_.alpha_
+    assert strong > ridge_probe().fit(X, y).head_.alpha_
 
 
 @pytest.mark.parametrize("name", ["ridge", "mlp"])

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn import metrics as trusted
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
 from mmgr.config import Evaluate
 from mmgr.errors import SplitError
 from mmgr.evaluate import Units, score_features
 from mmgr.evaluate.splits import SpatialBlocks, choose_block
+from mmgr.evaluate.tuning import inner_folds
 
 Make = Callable[..., Units]
 RIDGE = Evaluate(probes=("ridge",), seeds=2)
@@ -44,24 +46,32 @@ def test_features_that_show_the_label_beat_noise_under_each_split_and_probe(unit
 
 
 def test_a_score_is_what_a_plain_loop_gives(units: Make) -> None:
-    """Ridge under blocks, written out with scikit-learn alone; the folds are ours."""
+    """Ridge under blocks, tuned on blocks, written out with scikit-learn alone; the folds are ours."""
     some, features = city(units)
     settings = Evaluate(probes=("ridge",), seeds=1, splits=("blocks",), block=400, buffer=100)
     score = score_features(some, features, settings, edge=100, seed=3).records[0]
     X, y = features["shown"], np.log1p(some.values)
     predicted, single = np.zeros(len(y)), []
-    folds = SpatialBlocks(some.centres, block=400, folds=5, buffer=199.99, seed=3)
-    for train, test in folds.split():
+    splitter = SpatialBlocks(some.centres, block=400, folds=5, buffer=199.99, seed=3)
+    for train, test in splitter.split():
         scaler = StandardScaler().fit(X[train])
-        ridge = RidgeCV(np.logspace(-2, 6, 17)).fit(scaler.transform(X[train]), y[train])
+        scaled = scaler.transform(X[train])
+        inner = inner_folds(splitter.blocks[train], units=len(train), seed=3)
+        for fit, held in inner:
+            assert not set(splitter.blocks[train][fit]) & set(splitter.blocks[train][held])
+        search = GridSearchCV(
+            Ridge(), {"alpha": np.logspace(-2, 6, 17)}, cv=list(inner), scoring="neg_mean_squared_error"
+        )
+        ridge = search.fit(scaled, y[train])
         predicted[test] = np.clip(ridge.predict(scaler.transform(X[test])), y[train].min(), y[train].max())
         single.append(trusted.r2_score(y[test], predicted[test]))
-    assert score.r2 == pytest.approx(trusted.r2_score(y, predicted), rel=1e-4)
-    assert score.rmse == pytest.approx(trusted.root_mean_squared_error(y, predicted), rel=1e-4)
-    assert score.mae == pytest.approx(trusted.mean_absolute_error(y, predicted), rel=1e-4)
-    assert score.r2_folds == pytest.approx(np.mean(single), rel=1e-3)
-    assert score.r2_folds_std == pytest.approx(np.std(single, ddof=1), rel=1e-3)
-    assert np.isnan(score.r2_std)
+    r2, rmse, mae = (score.metrics[name] for name in ("r2", "rmse", "mae"))
+    assert r2.value == score.r2 == pytest.approx(trusted.r2_score(y, predicted), rel=1e-4)
+    assert rmse.value == pytest.approx(trusted.root_mean_squared_error(y, predicted), rel=1e-4)
+    assert mae.value == pytest.approx(trusted.mean_absolute_error(y, predicted), rel=1e-4)
+    assert r2.folds == pytest.approx(np.mean(single), rel=1e-3)
+    assert r2.folds_std == pytest.approx(np.std(single, ddof=1), rel=1e-3)
+    assert np.isnan(r2.std)
 
 
 def test_the_buffer_lies_between_the_borders_of_units(units: Make, caplog: pytest.LogCaptureFixture) -> None:
@@ -80,7 +90,7 @@ def test_all_feature_sets_and_seeds_are_repeatable(units: Make) -> None:
     again = score_features(some, dict(reversed(features.items())), settings, edge=100, seed=0)
     by_name = {(r.features, r.probe): r for r in again.records}
     assert all(by_name[r.features, r.probe] == r for r in once.records)
-    assert all(record.r2_std > 0 for record in once.records)
+    assert all(record.metrics["r2"].std > 0 for record in once.records)
 
 
 def test_units_of_unknown_features_are_scored_with_the_training_mean(units: Make) -> None:
@@ -117,7 +127,8 @@ def test_random_folds_are_marked_and_optimistic(units: Make) -> None:
 def test_held_out_predictions_are_of_the_main_features_on_the_labels_scale(units: Make) -> None:
     some, features = city(units)
     held_out = score_features(some, features, RIDGE, edge=100, seed=0, main="shown").held_out
-    assert list(held_out.columns) == ["task", "split", "id", "observed", "predicted"]
+    assert list(held_out.columns) == ["task", "split", "id", "observed", "predicted", "class"]
+    assert set(held_out["class"]) == {""}
     assert held_out.groupby("split").size().to_dict() == {"blocks": 256, "groups": 256}
     part = held_out[held_out["split"] == "blocks"].set_index("id").loc[some.ids]
     np.testing.assert_array_equal(part["observed"], some.values)
@@ -129,7 +140,7 @@ def test_a_fold_of_one_unit_has_no_r2_and_does_no_harm(units: Make) -> None:
     some, features = city(units, side=4)
     settings = Evaluate(folds=16, block=100, buffer=0, probes=("ridge",), seeds=1, splits=("blocks",))
     score = score_features(some, features, settings, edge=100, seed=0).records[0]
-    assert np.isnan(score.r2_folds)
+    assert np.isnan(score.metrics["r2"].folds)
     assert np.isfinite(score.r2)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmgr.maps.charts import loss_curves, observed_predicted, score_figure
 from mmgr.maps.colours import embedding_colours
-from mmgr.maps.figures import _panels_with_values, embedding_map, prediction_map
+from mmgr.maps.figures import embedding_map, panels_with_values, prediction_map
 from mmgr.maps.style import write_png
 
 
@@ -63,8 +63,8 @@ def test_values_without_spread_or_without_any_number_still_make_a_map(
 def test_cities_without_any_value_make_room_for_those_that_have_some(cities: gpd.GeoDataFrame) -> None:
     values = np.where(cities["group"] == "chico", 5.0, np.nan)
     assert pixels(prediction_map(cities, values, title="One city")).std() > 3
-    assert _panels_with_values(cities, values)[1] == ["palm_springs", "riverside"]
-    assert _panels_with_values(cities, np.full(120, np.nan))[1] == []
+    assert panels_with_values(cities, values)[1] == ["palm_springs", "riverside"]
+    assert panels_with_values(cities, np.full(120, np.nan))[1] == []
 
 
 def test_a_single_region_makes_a_map(cities: gpd.GeoDataFrame) -> None:

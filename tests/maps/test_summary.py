@@ -19,7 +19,7 @@ def test_the_main_feature_set_is_compared_with_the_best_baseline(scores: pd.Data
     assert headline.verdict == verdict
     assert headline.split == "blocks", "the optimistic split is no evidence"
     assert headline.rival is not None
-    assert headline.rival.r2 == pytest.approx(0.43)
+    assert headline.rival.value == pytest.approx(0.43)
 
 
 def test_a_sentence_names_the_difference_and_the_spread(scores: pd.DataFrame) -> None:

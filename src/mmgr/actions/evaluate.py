@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from mmgr.evaluate import (
     IntervalScore,
     Results,
     Scores,
+    Units,
     check_splits,
     judge_predictions,
     poi_density_features,
@@ -25,6 +27,7 @@ from mmgr.evaluate import (
 from mmgr.evaluate.audit import Keys, Scored, audit_run
 from mmgr.files import write_aside, write_json
 from mmgr.layout import Layout
+from mmgr.maps.class_maps import dominant
 from mmgr.store import RegionStore
 
 MAIN = "[image, POI]"
@@ -51,7 +54,8 @@ def act(config: Config, layout: Layout) -> None:
         values = predict_everywhere(units, features[main], seed=config.seed)
         if task.groups is not None:
             values[~regions["group"].isin(task.groups).to_numpy()] = np.nan
-        predictions[task.name] = values.astype(np.float32)
+        for name, column in prediction_columns(units, values).items():
+            predictions[name] = column
         trust = judge_predictions(
             units, features[main], values, config.evaluate, edge=store.info.edge, seed=config.seed, features_name=main
         )
@@ -92,6 +96,21 @@ def check(config: Config, layout: Layout) -> None:
     with quiet():  # the stage tells it all again
         for task in config.tasks:
             check_splits(read_units(task, store.regions), config.evaluate, edge=store.info.edge, seed=config.seed)
+
+
+def prediction_columns(units: Units, values: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """Return a task's columns in the table of predictions.
+
+    A number is one column, under the task's name. Of classes and shares, that column is the class with the largest
+    share, and each share has a column ``<task>.<class>``.
+    """
+    name = units.task.name
+    if not units.classes:
+        return {name: values.astype(np.float32)}
+    largest = dominant(values)
+    named = np.array([*units.classes, None], object)[largest]
+    shares = {f"{name}.{cls}": values[:, number].astype(np.float32) for number, cls in enumerate(units.classes)}
+    return {name: named, **shares}
 
 
 def main_features(features: Collection[str]) -> str:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 
-from mmgr.config import Config
+from mmgr.config import Config, Task
 from mmgr.embeddings import read_embeddings, write_geoparquet
 from mmgr.files import write_aside
 from mmgr.layout import Layout
+from mmgr.maps.class_maps import dominant
 from mmgr.maps.colours import embedding_colours
 from mmgr.maps.figures import embedding_map
 from mmgr.maps.grids import is_grid, write_cog
-from mmgr.maps.predictions import IN_UNITS, columns_of, prediction_figures
+from mmgr.maps.predictions import (
+    IN_UNITS,
+    class_figures,
+    columns_of,
+    predicted_classes,
+    predicted_shares,
+    prediction_figures,
+)
 from mmgr.maps.style import write_png
 
 
@@ -33,6 +42,10 @@ def act(config: Config, layout: Layout) -> None:
         if grid:
             write_cog(aside / "embeddings.tif", regions, colours, names=["red", "green", "blue"], tags=tags)
         for task in config.tasks:
+            names = predicted_classes(predictions, task.name)
+            if names:
+                _write_classes(aside, task, predictions, names, tags if grid else None)
+                continue
             of_task = columns_of(predictions, task.name)
             for name, png in prediction_figures(regions, of_task, task, config.evaluate.intervals):
                 write_png(aside / f"{name}.png", png)
@@ -44,3 +57,22 @@ def act(config: Config, layout: Layout) -> None:
                 unit = f" ({task.unit})" if task.unit else ""
                 names = [title + unit * (name in IN_UNITS) for name, title in titles.items()]
                 write_cog(aside / f"{task.name}.tif", regions, of_task.to_numpy(np.float32), names=names, tags=tags)
+
+
+def _write_classes(
+    folder: Path, task: Task, predictions: gpd.GeoDataFrame, names: list[str], tags: dict[str, str] | None
+) -> None:
+    """Draw the largest share and all shares; as a COG too where there are tags for one."""
+    regions = predictions[["group", "geometry"]]
+    shares = predicted_shares(predictions, task.name)
+    trust = columns_of(predictions, task.name).drop(columns="value")
+    for name, png in class_figures(regions, predictions, task):
+        write_png(folder / f"{name}.png", png)
+    table = predictions[["group", "geometry", task.name, *(f"{task.name}.{name}" for name in names)]].join(trust)
+    write_geoparquet(folder / f"{task.name}.parquet", table, {"software": version("mmgr"), "classes": names})
+    if tags is not None:
+        largest = dominant(shares).astype(np.float64)
+        bands = [np.where(largest < 0, np.nan, largest + 1), *shares.T, *trust.to_numpy(np.float64).T]
+        legend = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
+        titles = [f"{task.name}: {legend}", *(f"share of {name}" for name in names), *trust.columns]
+        write_cog(folder / f"{task.name}.tif", regions, np.column_stack(bands), names=titles, tags=tags, classes=True)

@@ -109,12 +109,13 @@ def _label_probe(config: Config, store: RegionStore) -> LabelProbe | None:
     def score(image: Vectors, both: Vectors) -> dict[str, float]:
         found: dict[str, float] = {}
         for units, settings in tasks:
-            sets = {f"r2_{units.task.name}_image": image}
+            name = f"{units.task.metric_names[0]}_{units.task.name}"
+            sets = {f"{name}_image": image}
             if both.shape[1] > image.shape[1]:
-                sets[f"r2_{units.task.name}"] = both
+                sets[name] = both
             with quiet():
                 scores = score_features(units, sets, settings, edge=store.info.edge, seed=config.seed)
-            found |= {record.features: record.r2 for record in scores.records}
+            found |= {record.features: record.value for record in scores.records}
         return found
 
     labelled = np.unique(np.concatenate([units.weights.indices for units, _ in tasks]))

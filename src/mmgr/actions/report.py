@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -22,7 +23,7 @@ from mmgr.learn.recipes import resolve
 from mmgr.maps.colours import embedding_colours
 from mmgr.maps.explorer import MOST_THUMBNAILS, Explorer, Layer
 from mmgr.maps.neighbours import choose_examples, nearest_neighbours
-from mmgr.maps.predictions import columns_of, prediction_layer
+from mmgr.maps.predictions import prediction_layers
 from mmgr.maps.report import Alike, Example, MapImage, ReportContent, write_report
 from mmgr.store import RegionStore
 
@@ -52,6 +53,7 @@ def act(config: Config, layout: Layout) -> None:
             facts=_facts(config, store),
             notes=config.notes,
             scores=scores,
+            differences=pd.DataFrame([asdict(difference) for difference in results.scores.differences]),
             main_features=main,
             baselines=tuple(name for name in dict.fromkeys(scores["features"]) if name != main),
             predictions=pd.read_parquet(evaluation / "held_out.parquet"),
@@ -92,8 +94,14 @@ def _facts(config: Config, store: RegionStore) -> list[tuple[str, str]]:
 def _maps(config: Config, layout: Layout) -> list[MapImage]:
     shown = []
     for task in config.tasks:
-        caption = "Ridge regression on the vectors, fitted on all labelled units, predicted for every region."
-        shown.append(MapImage(f"Predicted {task.title}", caption, layout.maps / f"{task.name}.png"))
+        kind = {"number": "Ridge", "class": "Logistic", "shares": "Softmax"}[task.label]
+        caption = f"{kind} regression on the vectors, fitted on all labelled units, predicted for every region."
+        title = f"Predicted {task.title}"
+        shown.append(MapImage(title, caption, layout.maps / f"{task.name}.png"))
+        if task.label != "number":
+            what = "probability" if task.label == "class" else "share"
+            shares = f"The predicted {what} of each class."
+            shown.append(MapImage(f"{title}: shares", shares, layout.maps / f"{task.name}_shares.png"))
         width = layout.maps / f"{task.name}_interval.png"
         if width.is_file():
             caption = "Upper minus lower end of each prediction's interval: the wider, the less is known."
@@ -106,7 +114,7 @@ def _explorer(config: Config, layout: Layout, store: RegionStore) -> Explorer:
     predictions = gpd.read_parquet(layout.evaluation / "predictions.parquet")
     colours = embedding_colours(read_embeddings(layout.embeddings / "embeddings.parquet"))
     layers = [
-        prediction_layer(columns_of(predictions, task.name), task, config.evaluate.intervals) for task in config.tasks
+        layer for task in config.tasks for layer in prediction_layers(predictions, task, config.evaluate.intervals)
     ]
     thumbnails: list[Any] = []
     if store.info.bands and len(store) <= MOST_THUMBNAILS:

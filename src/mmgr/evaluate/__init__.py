@@ -2,39 +2,65 @@
 
 from mmgr.evaluate.applicability import Applicability, area_of_applicability
 from mmgr.evaluate.baselines import poi_density_features
+from mmgr.evaluate.differences import Difference, paired_difference
 from mmgr.evaluate.interval_scores import IntervalScore
 from mmgr.evaluate.intervals import Intervals, predict_intervals, score_intervals
 from mmgr.evaluate.labels import read_units
-from mmgr.evaluate.metrics import mae, r2, rmse
+from mmgr.evaluate.metrics import (
+    METRICS,
+    accuracy,
+    canberra,
+    chebyshev,
+    cosine,
+    kl_divergence,
+    l1,
+    macro_f1,
+    mae,
+    r2,
+    rmse,
+)
+from mmgr.evaluate.plans import SplitPlan, check_splits
 from mmgr.evaluate.predict import predict_everywhere
-from mmgr.evaluate.probes import make_probe, mlp_probe, ridge_probe
-from mmgr.evaluate.records import Score, Scores
+from mmgr.evaluate.probes import make_probe, mlp_probe, ridge_probe, softmax_probe
+from mmgr.evaluate.records import Measured, Score, Scores
 from mmgr.evaluate.results import Results
-from mmgr.evaluate.scores import check_splits, score_features
+from mmgr.evaluate.scores import score_features
 from mmgr.evaluate.splits import LeaveOneGroupOut, RandomFolds, SpatialBlocks, Splitter, choose_block
 from mmgr.evaluate.trust import Trust, judge_predictions
 from mmgr.evaluate.units import Units
 
 __all__ = [
+    "METRICS",
     "Applicability",
+    "Difference",
     "IntervalScore",
     "Intervals",
     "LeaveOneGroupOut",
+    "Measured",
     "RandomFolds",
     "Results",
     "Score",
     "Scores",
     "SpatialBlocks",
+    "SplitPlan",
     "Splitter",
     "Trust",
     "Units",
+    "accuracy",
     "area_of_applicability",
+    "canberra",
+    "chebyshev",
     "check_splits",
     "choose_block",
+    "cosine",
     "judge_predictions",
+    "kl_divergence",
+    "l1",
+    "macro_f1",
     "mae",
     "make_probe",
     "mlp_probe",
+    "paired_difference",
     "poi_density_features",
     "predict_everywhere",
     "predict_intervals",
@@ -44,4 +70,5 @@ __all__ = [
     "rmse",
     "score_features",
     "score_intervals",
+    "softmax_probe",
 ]

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
 
-from mmgr.evaluate.probes import ridge_probe
-from mmgr.evaluate.scores import Folds
+from mmgr.evaluate.plans import Folds
+from mmgr.evaluate.probes import make_probe
 from mmgr.evaluate.units import Units
 
 _MOST_PAIRED = 3_000
@@ -65,7 +65,7 @@ def area_of_applicability(
     asked: NDArray[np.floating] | None = None,
     seed: int = 0,
 ) -> Applicability:
-    """Say which regions are like the labelled units, in what the ridge probe looks at.
+    """Say which regions are like the labelled units, in what the linear probe looks at.
 
     Parameters
     ----------
@@ -86,12 +86,14 @@ def area_of_applicability(
     The index and the verdict for each region.
     """
     X = units.features(features)
-    pipeline = ridge_probe().fit(X, units.target).regressor_
-    weight = np.abs(np.asarray(pipeline[-1].coef_, np.float64).ravel())
+    probe = make_probe("ridge", seed=seed, kind=units.task.label).fit(X, units.target, inner=folds)
+    # of classes and shares, how much a feature moves all of them
+    weight = np.linalg.norm(np.asarray(probe.head_.coef_, np.float64).reshape(probe.head_.coef_.shape[0], -1), axis=1)
     weight = weight / weight.mean() if weight.any() else np.ones_like(weight)
 
     def seen_by_probe(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.asarray(pipeline[:-1].transform(np.asarray(vectors, np.float32)), np.float64) * weight
+        seen: NDArray[np.float64] = np.asarray(probe.features_.transform(np.asarray(vectors, np.float32)), np.float64)
+        return np.asarray(seen * weight, np.float64)
 
     train = seen_by_probe(X)
     scale = _mean_distance(train, seed)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgr.evaluate.scores import SplitPlan
+from mmgr.evaluate.plans import SplitPlan
 from mmgr.evaluate.splits import MIN_GROUP
 from mmgr.evaluate.units import Units
 

@@ -25,9 +25,10 @@ from mmgr.config import Evaluate
 from mmgr.console import log, quiet
 from mmgr.errors import SplitError
 from mmgr.evaluate.interval_scores import IntervalScore, summarise
+from mmgr.evaluate.plans import Folds, SplitPlan, check_splits
 from mmgr.evaluate.probes import ProbeName, make_probe
-from mmgr.evaluate.scores import Folds, SplitPlan, check_splits
-from mmgr.evaluate.splits import Rows, SpatialBlocks, choose_block
+from mmgr.evaluate.splits import SpatialBlocks, choose_block
+from mmgr.evaluate.tuning import Rows
 from mmgr.evaluate.units import Units
 
 _CHUNK = 4_000_000
@@ -83,7 +84,7 @@ def predict_intervals(
     -------
     The intervals, or None where no level is asked for or the units are too few for blocks.
     """
-    if not settings.intervals:
+    if not settings.intervals or units.classes:  # an interval is of a number
         return None
     level = max(settings.intervals)
     rows = np.arange(len(units))
@@ -126,7 +127,7 @@ def score_intervals(
     -------
     A record for each split and level; none for a split whose training parts are too small for blocks.
     """
-    if not settings.intervals:
+    if not settings.intervals or units.classes:
         return []
     levels = sorted(settings.intervals)
     X = units.features(features)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
+
+from mmgr.config import LabelKind
 
 
 def r2(observed: ArrayLike, predicted: ArrayLike) -> float:
@@ -26,6 +31,23 @@ def mae(observed: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.mean(np.abs(y - p)))
 
 
+def accuracy(observed: ArrayLike, predicted: ArrayLike) -> float:
+    """Return the share of units whose class is predicted.
+
+    Parameters
+    ----------
+    observed, predicted
+        Class of each unit, shape ``(n,)``.
+
+    Raises
+    ------
+    ValueError
+        If the two are not filled vectors of one length.
+    """
+    y, p = _classes(observed, predicted)
+    return float(np.mean(y == p))
+
+
 def macro_f1(observed: ArrayLike, predicted: ArrayLike) -> float:
     """Return the mean over classes of ``2 TP / (2 TP + FP + FN)``.
 
@@ -41,9 +63,7 @@ def macro_f1(observed: ArrayLike, predicted: ArrayLike) -> float:
     ValueError
         If the two are not filled vectors of one length.
     """
-    y, p = np.asarray(observed), np.asarray(predicted)
-    if y.shape != p.shape or y.ndim != 1 or not y.size:
-        raise ValueError(f"observed {y.shape} and predicted {p.shape} are not two filled vectors of one length")
+    y, p = _classes(observed, predicted)
     classes = np.unique(np.concatenate([y, p]))
     scores = [2 * np.sum((y == c) & (p == c)) / (np.sum(y == c) + np.sum(p == c)) for c in classes]
     return float(np.mean(scores))
@@ -99,6 +119,106 @@ def cosine(observed: ArrayLike, predicted: ArrayLike) -> float:
     """
     y, p = _shares(observed, predicted)
     return float(np.mean((y * p).sum(axis=1) / (np.linalg.norm(y, axis=1) * np.linalg.norm(p, axis=1))))
+
+
+def chebyshev(observed: ArrayLike, predicted: ArrayLike) -> float:
+    """Return the largest absolute difference of any class, averaged over units: 0 (equal) to 1.
+
+    Parameters
+    ----------
+    observed, predicted
+        Shares of classes, shape ``(n, k)``; each row sums to 1.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`l1`.
+    """
+    y, p = _shares(observed, predicted)
+    return float(np.abs(y - p).max(axis=1).mean())
+
+
+def canberra(observed: ArrayLike, predicted: ArrayLike) -> float:
+    """Return ``sum_k |y_k - p_k| / (y_k + p_k)``, averaged over units: 0 (equal) to the number of classes.
+
+    A class that is neither observed nor predicted adds 0.
+
+    Parameters
+    ----------
+    observed, predicted
+        Shares of classes, shape ``(n, k)``; each row sums to 1.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`l1`.
+    """
+    y, p = _shares(observed, predicted)
+    both = y + p
+    return float(np.divide(np.abs(y - p), both, out=np.zeros_like(both), where=both > 0).sum(axis=1).mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric by its name, and how it is read."""
+
+    name: str
+    title: str
+    """As a table's head has it."""
+    of: Callable[[ArrayLike, ArrayLike], float]
+    """From what was observed and predicted; classes as numbers, shape ``(n,)``."""
+    highest: bool
+    """Whether more is better."""
+    nothing: float
+    """Differences up to this are no difference worth a word."""
+
+    def better(self, one: float, other: float) -> bool:
+        """Say whether ``one`` is better than ``other``."""
+        return one > other if self.highest else one < other
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("r2", "R2", r2, highest=True, nothing=0.01),
+        Metric("rmse", "RMSE", rmse, highest=False, nothing=0.0),
+        Metric("mae", "MAE", mae, highest=False, nothing=0.0),
+        Metric("macro_f1", "macro-F1", macro_f1, highest=True, nothing=0.01),
+        Metric("accuracy", "accuracy", accuracy, highest=True, nothing=0.01),
+        Metric("l1", "L1", l1, highest=False, nothing=0.01),
+        Metric("kl", "KL", kl_divergence, highest=False, nothing=0.01),
+        Metric("cosine", "cosine", cosine, highest=True, nothing=0.01),
+        Metric("chebyshev", "Chebyshev", chebyshev, highest=False, nothing=0.01),
+        Metric("canberra", "Canberra", canberra, highest=False, nothing=0.01),
+    )
+}
+"""All metrics by their names in the configuration."""
+
+
+def measure(kind: LabelKind, name: str, observed: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+    """Return a metric of labels of a kind; NaN where nothing was observed.
+
+    Parameters
+    ----------
+    kind
+        What a label is.
+    name
+        Of the metric.
+    observed, predicted
+        Numbers, shape ``(n,)``; or shares of classes, shape ``(n, k)``, of which a class is the largest.
+    """
+    if not len(observed):
+        return float("nan")
+    if kind == "class":
+        observed, predicted = observed.argmax(axis=1), predicted.argmax(axis=1)
+    return METRICS[name].of(observed, predicted)
+
+
+def _classes(observed: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    y, p = np.asarray(observed), np.asarray(predicted)
+    if y.shape != p.shape or y.ndim != 1 or not y.size:
+        raise ValueError(f"observed {y.shape} and predicted {p.shape} are not two filled vectors of one length")
+    return y, p
 
 
 def _shares(observed: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

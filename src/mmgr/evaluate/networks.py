@@ -17,7 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional
 
-Kind = Literal["number", "class", "shares"]
+from mmgr.config import LabelKind
+
+Kind = LabelKind
 """What a label is: a number, one of several classes, or shares of classes that sum to 1."""
 
 
@@ -30,7 +32,8 @@ class HiddenLayerProbe(BaseEstimator):  # type: ignore[misc] # scikit-learn has 
     Parameters
     ----------
     kind
-        ``"number"``: squared error; ``"class"``: cross-entropy; ``"shares"``: Kullback-Leibler divergence.
+        ``"number"``: squared error, or absolute if ``absolute``; ``"class"``: cross-entropy; ``"shares"``:
+        Kullback-Leibler divergence.
     hidden
         Units of the hidden layer.
     activation
@@ -45,6 +48,8 @@ class HiddenLayerProbe(BaseEstimator):  # type: ignore[misc] # scikit-learn has 
         At most as many.
     patience
         Stop after as many epochs without a lower validation loss; None means never.
+    absolute
+        Whether the loss of numbers is their absolute error.
     random_state
         Of the first weights and of the order of units.
     """
@@ -61,6 +66,7 @@ class HiddenLayerProbe(BaseEstimator):  # type: ignore[misc] # scikit-learn has 
         batch: int = 512,
         epochs: int = 100,
         patience: int | None = 10,
+        absolute: bool = False,
         random_state: int = 0,
     ) -> None:
         self.kind = kind
@@ -72,6 +78,7 @@ class HiddenLayerProbe(BaseEstimator):  # type: ignore[misc] # scikit-learn has 
         self.batch = batch
         self.epochs = epochs
         self.patience = patience
+        self.absolute = absolute
         self.random_state = random_state
 
     def fit(
@@ -158,7 +165,7 @@ class HiddenLayerProbe(BaseEstimator):  # type: ignore[misc] # scikit-learn has 
 
     def _loss(self) -> Callable[[Tensor, Tensor], Tensor]:
         if self.kind == "number":
-            return functional.mse_loss
+            return functional.l1_loss if self.absolute else functional.mse_loss
         if self.kind == "class":
             return functional.cross_entropy
         return lambda output, shares: functional.kl_div(output.log_softmax(dim=1), shares, reduction="batchmean")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgr.evaluate.plans import tuning_groups
 from mmgr.evaluate.probes import ProbeName, make_probe
+from mmgr.evaluate.tuning import inner_folds
 from mmgr.evaluate.units import Units
 
 
 def predict_everywhere(
     units: Units, features: NDArray[np.floating], *, probe: ProbeName = "ridge", seed: int = 0
 ) -> NDArray[np.float64]:
-    """Fit a probe on all labelled units and predict every region.
+    """Fit a probe on all labelled units, tuned on blocks of them, and predict every region.
 
     Parameters
     ----------
@@ -21,20 +25,25 @@ def predict_everywhere(
     features
         Vectors of all regions, shape ``(n, d)``; NaN where unknown.
     probe
-        Name of the probe.
+        Name of the probe; a linear one is that of the kind of label.
     seed
         Of the probe's start.
 
     Returns
     -------
-    Predictions on the label's own scale, shape ``(n,)``; NaN for a region of which nothing is known.
-    Amounts are never below 0. Without a density, a polygon's amount is predicted, not a region's.
+    Predictions on the label's own scale, shape ``(n,)``, or shares of classes, shape ``(n, k)``; NaN for a region of
+    which nothing is known. Amounts are never below 0. Without a density, a polygon's amount is predicted, not a
+    region's.
     """
     X = units.features(features)
     if np.isnan(X).all():
         raise ValueError(f"task {units.task.name}: the features are unknown for all labelled units")
-    model = make_probe(probe, seed=seed).fit(X, units.target)
-    predicted = np.full(len(features), np.nan)
+    edge = math.sqrt(float(np.median(units.geometry.area)))
+    groups = tuning_groups(units, edge=edge)
+    inner = inner_folds(groups, units=len(units), seed=seed, linked=units.linked)
+    model = make_probe(probe, seed=seed, kind=units.task.label, loss=units.task.loss)
+    model.fit(X, units.target, inner=inner)
     known = ~np.isnan(features).all(axis=1)
+    predicted = np.full((len(features), *units.target.shape[1:]), np.nan)
     predicted[known] = units.untransform(model.predict(features[known].astype(np.float32)))
     return predicted

@@ -1,80 +1,125 @@
 """Small models on frozen embeddings, as scikit-learn estimators.
 
 Scaling, filling of unknown values and choice of regularisation happen inside ``fit``, so a held-out
-fold has no part in them. Unknown features (NaN) take the training mean.
+fold has no part in them. Unknown features (NaN) take the training mean. What is tuned is chosen on the inner folds
+that ``fit`` is given, which a score makes of blocks; without them, on random fifths of the training units.
 """
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import RidgeCV
-from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-ProbeName = Literal["ridge", "mlp"]
+from mmgr.config import LabelKind
+from mmgr.evaluate.heads import BoostingHead, ForestHead, NeighboursHead, NetworkHead, NumberLoss
+from mmgr.evaluate.linear import BlockRidge, SoftmaxRegression
+from mmgr.evaluate.tuning import Inner
+
+ProbeName = Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn"]
+
+_LINEAR: dict[LabelKind, ProbeName] = {"number": "ridge", "class": "logistic", "shares": "softmax"}
 
 
-def make_probe(name: ProbeName, *, seed: int) -> Any:
-    """Return an unfitted probe by its name in the configuration."""
-    return ridge_probe() if name == "ridge" else mlp_probe(seed)
+def probe_names(names: tuple[ProbeName, ...], kind: LabelKind) -> tuple[ProbeName, ...]:
+    """Return the probes of a kind of label: a linear one under the name that it has there, each once."""
+    return tuple(dict.fromkeys(_LINEAR[kind] if name in _LINEAR.values() else name for name in names))
 
 
-def ridge_probe() -> WithinRange:
-    """Return ridge regression whose penalty is chosen by leave-one-out on the training units."""
-    return WithinRange(make_pipeline(_filled(), StandardScaler(), RidgeCV(alphas=np.logspace(-2, 6, 17))))
+def make_probe(name: ProbeName, *, seed: int, kind: LabelKind = "number", loss: str = "auto") -> Probe:
+    """Return an unfitted probe.
+
+    Parameters
+    ----------
+    name
+        As in the configuration; any linear one is that of the kind of label.
+    seed
+        Of its start.
+    kind
+        What a label is. Labels of classes and shares have the shape ``(n, k)``, and so have predictions.
+    loss
+        ``"absolute"`` for networks and boosted trees that minimise the absolute error of numbers.
+    """
+    chosen: NumberLoss = "absolute" if loss == "absolute" else "squared"
+    name = probe_names((name,), kind)[0]
+    if name == "mlp":
+        return mlp_probe(seed, loss=chosen)
+    if name == "forest":
+        return Probe(ForestHead(random_state=seed))
+    if name == "boosting":
+        return Probe(BoostingHead(loss=chosen, random_state=seed))
+    if name == "knn":
+        return Probe(NeighboursHead())
+    return ridge_probe() if name == "ridge" else softmax_probe()
 
 
-def mlp_probe(seed: int) -> WithinRange:
+def ridge_probe() -> Probe:
+    """Return ridge regression whose penalty is chosen on inner folds."""
+    return Probe(BlockRidge())
+
+
+def softmax_probe() -> Probe:
+    """Return softmax regression of classes or shares, on principal components; inner folds choose its penalty."""
+    return Probe(SoftmaxRegression(), components=True)
+
+
+def mlp_probe(seed: int, *, loss: NumberLoss = "squared") -> Probe:
     """Return the two-layer probe of Bai et al. (2023): 1024 ReLU units, one output.
 
-    It stops early on a fifth of the training units. Inputs are turned to their principal components
+    It stops early on an inner fold, a fifth of the training units. Inputs are turned to their principal components
     first, which the paper does not do: there are often more features than units, and a fit costs less.
     """
-    network = QuietMlp(
-        hidden_layer_sizes=(1024,),
-        early_stopping=True,
-        validation_fraction=0.2,
-        n_iter_no_change=10,
-        max_iter=200,
-        random_state=seed,
-    )
-    steps = make_pipeline(_filled(), StandardScaler(), PrincipalComponents(), network)
-    return WithinRange(TransformedTargetRegressor(steps, transformer=StandardScaler()))
+    return Probe(NetworkHead(loss=loss, random_state=seed), components=True)
 
 
-def _filled() -> SimpleImputer:
-    return SimpleImputer(strategy="mean", keep_empty_features=True)
+class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+    """A head on filled and scaled features, whose predictions stay between the lowest and highest label.
 
-
-class WithinRange(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
-    """A regressor whose predictions stay between the lowest and highest label that it was fitted on.
-
-    A linear probe has no bounds: one odd place can get a density that no place on Earth has, and
+    A linear head has no bounds: one odd place can get a density that no place on Earth has, and
     decide the R2 of a whole city.
+
+    Parameters
+    ----------
+    head
+        What is fitted, with a parameter ``inner`` of its ``fit``.
+    components
+        Whether features are turned to their principal components first.
     """
 
-    def __init__(self, regressor: Any) -> None:
-        self.regressor = regressor
+    def __init__(self, head: Any, *, components: bool = False) -> None:
+        self.head = head
+        self.components = components
 
-    def fit(self, X: NDArray[np.floating], y: ArrayLike) -> WithinRange:
-        """Fit a copy of the regressor, and keep the labels' range."""
-        self.regressor_ = clone(self.regressor).fit(X, y)
-        self.range_ = float(np.min(y)), float(np.max(y))
+    def fit(self, X: NDArray[np.floating], y: ArrayLike, *, inner: Inner | None = None) -> Probe:
+        """Fit a copy of the head.
+
+        Parameters
+        ----------
+        X
+            Features, shape ``(n, d)``; NaN where unknown.
+        y
+            Labels, shape ``(n,)``, or shares of classes, shape ``(n, k)``.
+        inner
+            Rows to fit on and rows to choose by, for what the head tunes.
+        """
+        target = np.asarray(y, np.float64)
+        fill = SimpleImputer(strategy="mean", keep_empty_features=True)
+        steps = [fill, StandardScaler(), *([PrincipalComponents()] if self.components else [])]
+        self.features_ = make_pipeline(*steps)
+        self.head_ = clone(self.head).fit(self.features_.fit_transform(X), target, inner=inner)
+        self.range_ = float(target.min()), float(target.max())
         return self
 
     def predict(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Predict, within the range of the training labels."""
+        """Predict numbers, within the range of the training labels, or shares that sum to 1."""
         # float64 first: rounded to float32, a label can lie outside its own range
-        return np.clip(np.asarray(self.regressor_.predict(X), np.float64), *self.range_)
+        predicted = np.asarray(self.head_.predict(self.features_.transform(X)), np.float64)
+        return np.clip(predicted, *self.range_) if predicted.ndim == 1 else predicted
 
 
 class PrincipalComponents(TransformerMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
@@ -108,22 +153,3 @@ class PrincipalComponents(TransformerMixin, BaseEstimator):  # type: ignore[misc
     def transform(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the components of ``X``, shape ``(n, k)``."""
         return np.asarray((X - self.mean_) @ self.components_.T / self.scale_, np.float32)
-
-
-class QuietMlp(MLPRegressor):  # type: ignore[misc] # scikit-learn has no types
-    """A multi-layer perceptron for which the end of its iterations is no event."""
-
-    validation_fraction: float
-
-    def fit(self, X: NDArray[np.floating], y: ArrayLike, sample_weight: ArrayLike | None = None) -> QuietMlp:
-        """Fit as usual, with the best weights seen on the part that is kept aside, at least two units."""
-        asked = self.validation_fraction
-        self.validation_fraction = max(asked, 2 / len(X))
-        try:
-            with warnings.catch_warnings():
-                # `max_iter` is a budget: reaching it is the user's choice, not a fault
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                super().fit(X, y, sample_weight=sample_weight)
-        finally:
-            self.validation_fraction = asked  # scikit-learn's parameters are as they were given
-        return self

@@ -26,7 +26,8 @@ from threadpoolctl import threadpool_limits
 from mmgr.errors import SplitError
 from mmgr.evaluate.metrics import cosine, kl_divergence, l1, macro_f1, r2
 from mmgr.evaluate.networks import HiddenLayerProbe, Kind, cityrep_probe, regiondcl_probe
-from mmgr.evaluate.splits import Rows, block_of
+from mmgr.evaluate.splits import block_of
+from mmgr.evaluate.tuning import Rows
 
 METRICS: dict[Kind, dict[str, Callable[[ArrayLike, ArrayLike], float]]] = {
     "number": {"r2": r2},

@@ -1,4 +1,4 @@
-"""Sums and means of a raster's cells over regions, with exact fractions of cells."""
+"""Sums, means and shares of a raster's cells over regions, with exact fractions of cells."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from exactextract import exact_extract
 from exactextract.raster import RasterioRasterSource
 from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
+from scipy import sparse
 
 from mmgr.config import Task
-from mmgr.console import track
+from mmgr.console import log, track
 from mmgr.errors import LabelError
+from mmgr.evaluate.classes import check_number, named_classes
 from mmgr.evaluate.extent import lonlat_extent
 from mmgr.files import existing_file
 
 _REGIONS_AT_ONCE = 2000
+_COARSER = 1.01  # of a region's area; less is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +32,27 @@ class RasterLabels:
     """What a raster says of ``n`` regions."""
 
     label: NDArray[np.float64]
-    """Sum, density per km2 or mean, shape ``(n,)``; NaN where the raster has no value."""
+    """Sum, density per km2 or mean, shape ``(n,)``, or share of each class, shape ``(n, k)``; NaN where the raster has
+    no value."""
     coverage: NDArray[np.float64]
-    """Share of each region that lies on cells with a value, shape ``(n,)``."""
+    """Share of each region that lies on cells with a value, or with a named class, shape ``(n,)``."""
+    cells: sparse.csr_array | None
+    """Share of each cell in each region where cells are coarser than regions, shape ``(n, cells)``; else None."""
+    classes: tuple[str, ...] = ()
 
 
 def read_raster(task: Task, regions: gpd.GeoDataFrame) -> RasterLabels:
-    """Sum or average a raster's cells over regions; a cell counts by the fraction of it inside.
+    """Sum or average a raster's cells over regions, or measure shares of classes; a cell counts by the fraction inside.
 
-    A density is the amount on cells with values divided by the region's area on them, in km2 in
-    the regions' CRS.
+    A density is the amount on cells with values divided by the region's area on them, in km2: in
+    the regions' CRS, or on the ellipsoid where the raster's CRS is geographic. There, means and shares weigh cells by
+    their true area too, which falls towards the poles.
 
     Raises
     ------
     LabelError
         If the raster cannot be read, has no CRS or no such band, is rotated, does not overlap the
-        regions, or has negative amounts.
+        regions, has negative amounts, or too many classes.
     """
     existing_file(task.path, what=f"labels of task {task.name}")
     where = f"task {task.name}: {task.path}"
@@ -53,22 +61,69 @@ def read_raster(task: Task, regions: gpd.GeoDataFrame) -> RasterLabels:
             _check_raster(task, raster, where)
             projected = regions.geometry.to_crs(raster.crs)
             _check_overlap(projected, raster, where)
-            table = _extract(task, raster, projected)
             cell_area = abs(raster.transform.a * raster.transform.e)
+            # areas in the raster's own units, be they degrees: their ratio is what counts
+            region_area = shapely.area(projected.to_numpy())
+            coarse = cell_area > _COARSER * float(np.median(region_area))
+            table = _extract(task, raster, projected, cells=coarse)
+            geographic = bool(raster.crs.is_geographic)
     except RasterioIOError as error:
         raise LabelError(f"{where} cannot be read as a raster: {error}") from error
+    cells_on_values = table["count"].to_numpy(np.float64, na_value=0.0)
+    coverage = np.clip(cells_on_values * cell_area / region_area, 0.0, 1.0)
+    cells = _cells(table) if coarse else None
+    if coarse:
+        log.info(
+            "%s: cells of %s are coarser than regions; regions of one cell stay together", task.name, task.path.name
+        )
+    if task.label != "number":
+        shares, classes = _class_shares(task, table)
+        known = shares.sum(axis=1)
+        shares = np.divide(shares, known[:, None], out=np.full(shares.shape, np.nan), where=known[:, None] > 0)
+        return RasterLabels(shares, coverage * known, cells, classes)
     if task.is_amount:
         _refuse_negative(table, regions, where)
-    cells_on_values = table["count"].to_numpy(np.float64, na_value=0.0)
-    # both areas in the raster's own units, be they degrees: their ratio is what counts
-    coverage = np.clip(cells_on_values * cell_area / shapely.area(projected.to_numpy()), 0.0, 1.0)
-    statistic = "sum" if task.is_amount else "mean"
-    values = table[statistic].to_numpy(np.float64, na_value=np.nan)
+    values = table["sum" if task.is_amount else "mean"].to_numpy(np.float64, na_value=np.nan)
     values = np.where(coverage > 0, values, np.nan)
     if task.is_density:
-        covered_km2 = coverage * regions.area.to_numpy() / 1e6
+        area = true_areas(projected) if geographic else regions.area.to_numpy()
+        covered_km2 = coverage * area / 1e6
         values = np.divide(values, covered_km2, out=np.full(len(values), np.nan), where=covered_km2 > 0)
-    return RasterLabels(values, coverage)
+    return RasterLabels(values, coverage, cells)
+
+
+def true_areas(degrees: gpd.GeoSeries) -> NDArray[np.float64]:
+    """Return the area on the ellipsoid in m2 of polygons in a geographic CRS, shape ``(n,)``."""
+    geod = degrees.crs.get_geod()
+    return np.array([abs(geod.geometry_area_perimeter(shape)[0]) for shape in degrees])
+
+
+def _class_shares(task: Task, table: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return the share of each named class in a region's cells with values, shape ``(n, k)``, and the names."""
+    codes = np.unique(np.concatenate([np.empty(0), *(np.asarray(row, np.float64) for row in table["unique"])]))
+    texts = [f"{code:g}" for code in codes]
+    named = dict(zip(codes, named_classes(task, texts), strict=True))
+    if task.classes is None:
+        check_number(task, texts, "the raster")  # in the order of their codes
+    classes = tuple(dict.fromkeys(name for name in named.values() if name is not None))
+    check_number(task, classes, "the raster")
+    place = {name: number for number, name in enumerate(classes)}
+    shares = np.zeros((len(table), len(classes)))
+    for row, (values, parts) in enumerate(zip(table["unique"], table["frac"], strict=True)):
+        for value, part in zip(values, parts, strict=True):
+            name = named[float(value)]
+            if name is not None:
+                shares[row, place[name]] += part
+    return shares, classes
+
+
+def _cells(table: pd.DataFrame) -> sparse.csr_array:
+    """Return the share of each cell that lies in each region, over the cells that any region meets."""
+    numbers = [np.asarray(row, np.int64) for row in table["cell_id"]]
+    met, place = np.unique(np.concatenate(numbers), return_inverse=True)
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in numbers])])
+    parts = np.concatenate([np.asarray(row, np.float64) for row in table["coverage"]])
+    return sparse.csr_array((parts, place, starts), shape=(len(table), len(met)))
 
 
 def _check_raster(task: Task, raster: Any, where: str) -> None:
@@ -89,15 +144,21 @@ def _check_overlap(projected: gpd.GeoSeries, raster: Any, where: str) -> None:
         )
 
 
-def _extract(task: Task, raster: Any, projected: gpd.GeoSeries) -> pd.DataFrame:
-    """Return the columns sum, mean, min and count (in cells) of each region, in order."""
+def _extract(task: Task, raster: Any, projected: gpd.GeoSeries, *, cells: bool) -> pd.DataFrame:
+    """Return the statistics of each region, in order; `count` is in cells."""
     source = RasterioRasterSource(raster, band_idx=task.band)
     frame = gpd.GeoDataFrame(geometry=projected.to_numpy(), crs=projected.crs)
+    weight = "(coverage_weight=area_spherical_m2)" if raster.crs.is_geographic else ""
+    statistics = ["count"]
+    if task.label == "number":
+        statistics += ["sum", "min", f"mean{weight}"]
+    else:
+        statistics += ["unique", f"frac{weight}"]
+    if cells:
+        statistics += ["cell_id", "coverage"]
     starts = range(0, len(frame), _REGIONS_AT_ONCE)
     tables: list[pd.DataFrame] = [
-        exact_extract(
-            source, frame.iloc[start : start + _REGIONS_AT_ONCE], ["sum", "mean", "min", "count"], output="pandas"
-        )
+        exact_extract(source, frame.iloc[start : start + _REGIONS_AT_ONCE], statistics, output="pandas")
         for start in track(starts, f"labels {task.name}", total=len(starts))
     ]
     return pd.concat(tables, ignore_index=True)

@@ -9,19 +9,32 @@ from typing import Any
 
 import pandas as pd
 
-HELD_OUT_COLUMNS = ("task", "split", "id", "observed", "predicted")
+from mmgr.evaluate.differences import Difference
+from mmgr.evaluate.metrics import METRICS
+
+HELD_OUT_COLUMNS = ("task", "split", "id", "observed", "predicted", "class")
 
 _SPLIT_NAMES = {"blocks": "spatial blocks", "groups": "leave one group out", "random": "random folds"}
-_COLUMNS = {"R2": ("r2", True), "RMSE": ("rmse", False), "MAE": ("mae", False), "R2 of folds": ("r2_folds", True)}
+_SCALES = {"log1p": "log(1 + y) scale", "as given": "label's own scale"}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A metric of held-out predictions."""
+
+    value: float
+    """Mean over seeds of the metric of all held-out predictions of a seed."""
+    std: float
+    """Its standard deviation over seeds, NaN with one seed."""
+    folds: float
+    """Mean over all folds and seeds of the metric of a single fold; folds where it is not defined are left out."""
+    folds_std: float
+    """Its standard deviation over folds and seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well one feature set with one probe predicts one task under one split.
-
-    Metrics are on ``scale``. Each is the mean over seeds of the metric of all held-out predictions of a seed;
-    ``*_std`` is its standard deviation over seeds, NaN with one seed.
-    """
+    """How well one feature set with one probe predicts one task under one split."""
 
     task: str
     split: str
@@ -30,16 +43,8 @@ class Score:
     probe: str
     n_units: int
     """Units that were tested."""
-    r2: float
-    r2_std: float
-    rmse: float
-    rmse_std: float
-    mae: float
-    mae_std: float
-    r2_folds: float
-    """Mean R2 of single folds over all folds and seeds; folds without variance are left out."""
-    r2_folds_std: float
-    """Its standard deviation over folds and seeds."""
+    metrics: Mapping[str, Measured]
+    """Metrics on ``scale`` by name; the one that methods are compared by first."""
     seeds: int
     folds: int
     block: float | None
@@ -49,7 +54,42 @@ class Score:
     optimistic: bool
     """Whether training units may be neighbours of test units."""
     scale: str
-    """`log1p` or `as given`."""
+    """`log1p` or `as given` for numbers, `classes` or `shares`."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that methods are compared by."""
+        return next(iter(self.metrics))
+
+    @property
+    def value(self) -> float:
+        """Value of the metric that methods are compared by."""
+        return self.metrics[self.metric].value
+
+    @property
+    def r2(self) -> float:
+        """R2 of a number; NaN for classes and shares."""
+        return self.metrics["r2"].value if "r2" in self.metrics else math.nan
+
+    def flat(self) -> dict[str, Any]:
+        """Return the record as one row: each metric under its name, with ``_std``, ``_folds`` and ``_folds_std``."""
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
+        row["metric"] = self.metric
+        for name, measured in self.metrics.items():
+            row |= {name if key == "value" else f"{name}_{key}": part for key, part in asdict(measured).items()}
+        return row
+
+    @classmethod
+    def of_flat(cls, row: Mapping[str, Any]) -> Score:
+        """Read what :meth:`flat` gave, with None for NaN."""
+        first = str(row.get("metric", "r2"))
+        names = [first, *(name for name in METRICS if name in row and name != first)]
+        metrics = {
+            name: Measured(*(_number(row[key]) for key in (name, f"{name}_std", f"{name}_folds", f"{name}_folds_std")))
+            for name in names
+        }
+        known = {f.name for f in fields(cls)}
+        return cls(metrics=metrics, **{key: value for key, value in row.items() if key in known})
 
 
 @dataclass(frozen=True)
@@ -59,7 +99,10 @@ class Scores:
     records: tuple[Score, ...] = ()
     held_out: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(HELD_OUT_COLUMNS)))
     """Held-out predictions of the main feature set with the first probe and seed: ``task``, ``split``, ``id``,
-    ``observed``, ``predicted``, on the label's own scale."""
+    ``observed``, ``predicted``, on the label's own scale. Of classes and shares there is a row for each ``class``,
+    with its share; ``class`` is empty for numbers."""
+    differences: tuple[Difference, ...] = ()
+    """The main feature set less each other, paired by fold and seed."""
 
     @classmethod
     def joined(cls, parts: Iterable[Scores]) -> Scores:
@@ -67,38 +110,44 @@ class Scores:
         parts = list(parts)
         tables = [part.held_out for part in parts if len(part.held_out)]
         records = tuple(record for part in parts for record in part.records)
-        return cls(records, pd.concat(tables, ignore_index=True)) if tables else cls(records)
+        differences = tuple(difference for part in parts for difference in part.differences)
+        held_out = {"held_out": pd.concat(tables, ignore_index=True)} if tables else {}
+        return cls(records, differences=differences, **held_out)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a score."""
-        return pd.DataFrame([asdict(record) for record in self.records], columns=[f.name for f in fields(Score)])
+        if not self.records:
+            return pd.DataFrame(columns=[f.name for f in fields(Score) if f.name != "metrics"])
+        return pd.DataFrame([record.flat() for record in self.records])
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the records as plain values, with ``None`` for NaN; the held-out predictions are not among them."""
-        return [{key: _none_for_nan(value) for key, value in asdict(record).items()} for record in self.records]
+    def to_json(self) -> dict[str, Any]:
+        """Return scores and differences as plain values, with ``None`` for NaN; no held-out predictions."""
+        return {
+            "scores": [_plain(record.flat()) for record in self.records],
+            "differences": [_plain(asdict(difference)) for difference in self.differences],
+        }
 
     @classmethod
-    def from_json(cls, value: Iterable[Mapping[str, Any]], held_out: pd.DataFrame | None = None) -> Scores:
+    def from_json(cls, value: Mapping[str, Any], held_out: pd.DataFrame | None = None) -> Scores:
         """Read what :meth:`to_json` wrote, with the held-out predictions where the caller kept them."""
-        numbers = {f.name for f in fields(Score) if f.type == "float"}
-        filled: list[dict[str, Any]] = [
-            {key: float("nan") if part is None and key in numbers else part for key, part in item.items()}
-            for item in value
-        ]
-        records = tuple(Score(**item) for item in filled)
-        return cls(records) if held_out is None else cls(records, held_out)
+        records = tuple(Score.of_flat(item) for item in value["scores"])
+        differences = tuple(Difference.of_plain(item) for item in value["differences"])
+        return cls(records, differences=differences, **({} if held_out is None else {"held_out": held_out}))
 
     def to_text(self) -> str:
-        """Return R2 of each feature set, a column a split and probe, as a plain table for a terminal."""
+        """Return the first metric of each feature set, a column a split and probe, as a plain table for a terminal."""
         blocks = []
         for task in dict.fromkeys(record.task for record in self.records):
             rows: dict[str, dict[str, str]] = {}
-            for record in self.records:
-                if record.task == task:
-                    column = f"{record.split}{' (optimistic)' if record.optimistic else ''}, {record.probe}"
-                    rows.setdefault(record.features, {})[column] = _cell(record, "r2", bold=False)
+            of_task = [record for record in self.records if record.task == task]
+            for record in of_task:
+                column = f"{record.split}{' (optimistic)' if record.optimistic else ''}, {record.probe}"
+                rows.setdefault(record.features, {})[column] = _cell(record, record.metric, bold=False)
             table = pd.DataFrame.from_dict(rows, orient="index").fillna("-")
-            blocks.append(f"{task}: R2 on held-out places (± over seeds)\n{table.to_string()}")
+            metric = METRICS[of_task[0].metric]
+            way = "" if metric.highest else ", less is better"
+            blocks.append(f"{task}: {metric.title} on held-out places (± over seeds{way})\n{table.to_string()}")
+            blocks += [str(difference) for difference in self.differences if difference.leads(task, metric.name)]
         return "\n\n".join(blocks)
 
     def to_markdown(self) -> str:
@@ -106,11 +155,23 @@ class Scores:
         parts: dict[tuple[str, str], list[Score]] = {}
         for record in self.records:
             parts.setdefault((record.task, record.split), []).append(record)
-        return "\n\n".join(f"### {_title(part[0])}\n\n{_table(part)}" for part in parts.values()) + "\n"
+        return "\n\n".join(self._section(part) for part in parts.values()) + "\n"
+
+    def _section(self, scores: list[Score]) -> str:
+        first = scores[0]
+        found = [d for d in self.differences if (d.task, d.split, d.metric) == (first.task, first.split, first.metric)]
+        lines = [f"### {_title(first)}", "", _table(scores)]
+        if found:
+            lines += ["", "Paired by fold and seed, with 95 % intervals:", "", *(f"- {d}" for d in found)]
+        return "\n".join(lines)
 
 
-def _none_for_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _title(score: Score) -> str:
@@ -121,8 +182,8 @@ def _title(score: Score) -> str:
     if score.buffer:
         details.insert(0, f"buffer {_metres(score.buffer)}")
     warning = " (optimistic: neighbours of test units are trained on)" if score.optimistic else ""
-    scale = "log(1 + y)" if score.scale == "log1p" else "label's own"
-    return f"{score.task}: {split}{warning}\n\n{', '.join(details)}; {scale} scale; mean ± spread over seeds (folds)"
+    scale = _SCALES.get(score.scale, score.scale)
+    return f"{score.task}: {split}{warning}\n\n{', '.join(details)}; {scale}; mean ± spread over seeds (folds)"
 
 
 def _metres(length: float) -> str:
@@ -130,24 +191,34 @@ def _metres(length: float) -> str:
 
 
 def _table(scores: list[Score]) -> str:
-    head = ["Features", "Probe", *_COLUMNS]
-    best = {title: _best(scores, name, highest=highest) for title, (name, highest) in _COLUMNS.items()}
-    rows = [head, ["---", "---", *["---:"] * len(_COLUMNS)]]
+    names = list(scores[0].metrics)
+    titles = [*(METRICS[name].title for name in names), f"{METRICS[names[0]].title} of folds"]
+    rows = [["Features", "Probe", *titles], ["---", "---", *["---:"] * len(titles)]]
+    columns = [(name, False) for name in names] + [(names[0], True)]
+    best = [_best(scores, name, of_folds=of_folds) for name, of_folds in columns]
     for score in scores:
-        cells = [_cell(score, name, bold=score is best[title]) for title, (name, _) in _COLUMNS.items()]
+        cells = [
+            _cell(score, name, bold=score is top, of_folds=of_folds)
+            for (name, of_folds), top in zip(columns, best, strict=True)
+        ]
         rows.append([score.features, score.probe, *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _best(scores: list[Score], name: str, *, highest: bool) -> Score | None:
-    known = [score for score in scores if not math.isnan(getattr(score, name))]
+def _pair(score: Score, name: str, *, of_folds: bool) -> tuple[float, float]:
+    found = score.metrics[name]
+    return (found.folds, found.folds_std) if of_folds else (found.value, found.std)
+
+
+def _best(scores: list[Score], name: str, *, of_folds: bool) -> Score | None:
+    known = [score for score in scores if not math.isnan(_pair(score, name, of_folds=of_folds)[0])]
     if not known:
         return None
-    return (max if highest else min)(known, key=lambda score: getattr(score, name))
+    return (max if METRICS[name].highest else min)(known, key=lambda score: _pair(score, name, of_folds=of_folds)[0])
 
 
-def _cell(score: Score, name: str, *, bold: bool) -> str:
-    value, spread = getattr(score, name), getattr(score, f"{name}_std")
+def _cell(score: Score, name: str, *, bold: bool, of_folds: bool = False) -> str:
+    value, spread = _pair(score, name, of_folds=of_folds)
     if math.isnan(value):
         return "-"
     decimals = 3 if abs(value) < 100 else 0

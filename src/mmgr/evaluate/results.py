@@ -12,8 +12,8 @@ from mmgr.evaluate.interval_scores import IntervalScore
 from mmgr.evaluate.records import Scores
 from mmgr.files import check_schema, read_json, write_json
 
-SCHEMA_VERSION = 2
-"""Version of the file below; 1 was the list of scores alone."""
+SCHEMA_VERSION = 3
+"""Version of the file below; 1 was the list of scores alone, 2 had no differences."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Results:
             path,
             {
                 "schema_version": SCHEMA_VERSION,
-                "scores": self.scores.to_json(),
+                **self.scores.to_json(),
                 "intervals": [record.to_json() for record in self.intervals],
                 "applicability": [dict(record) for record in self.applicability],
             },
@@ -52,4 +52,4 @@ class Results:
             raise ArtefactError(f"{path} is of an older MMGR; run `mmgr evaluate` again.")
         check_schema(value.get("schema_version"), SCHEMA_VERSION, path=path, stage="evaluate")
         intervals = tuple(IntervalScore.from_json(record) for record in value["intervals"])
-        return cls(Scores.from_json(value["scores"]), intervals, tuple(value["applicability"]))
+        return cls(Scores.from_json(value), intervals, tuple(value["applicability"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,21 +13,16 @@ from numpy.typing import NDArray
 from mmgr.config import Evaluate
 from mmgr.console import log, track
 from mmgr.errors import SplitError
-from mmgr.evaluate.metrics import mae, r2, rmse
-from mmgr.evaluate.probes import ProbeName, make_probe
-from mmgr.evaluate.records import HELD_OUT_COLUMNS, Score, Scores
-from mmgr.evaluate.splits import (
-    LeaveOneGroupOut,
-    RandomFolds,
-    Rows,
-    SpatialBlocks,
-    Splitter,
-    choose_block,
-    large_groups,
-)
+from mmgr.evaluate.differences import Difference, paired_difference
+from mmgr.evaluate.metrics import METRICS, measure
+from mmgr.evaluate.plans import SplitPlan, check_splits
+from mmgr.evaluate.probes import ProbeName, make_probe, probe_names
+from mmgr.evaluate.records import HELD_OUT_COLUMNS, Measured, Score, Scores
 from mmgr.evaluate.units import Units
 
-Folds = list[tuple[Rows, Rows]]
+__all__ = ["SplitPlan", "check_splits", "score_features"]
+
+_SCALES = {"class": "classes", "shares": "shares"}
 
 
 def score_features(
@@ -56,7 +51,8 @@ def score_features(
     seed
         Repetition ``i`` uses ``seed + i`` for its folds and its probes.
     main
-        The feature set whose held-out predictions are kept; the first by default.
+        The feature set whose held-out predictions are kept, and which is compared with the others; the first by
+        default.
 
     Raises
     ------
@@ -71,168 +67,164 @@ def score_features(
     if not tables:
         raise SplitError(f"task {units.task.name}: no feature set is known for any labelled unit")
     main = next(iter(tables)) if main is None else main
-    jobs = list(product(plans, tables, settings.probes))
-    scores, kept = [], []
+    probes = probe_names(settings.probes, units.task.label)
+    jobs = list(product(plans, tables, probes))
+    trials, kept = [], []
     for plan, name, probe in track(jobs, f"scores {units.task.name}", total=len(jobs)):
-        predicted = _predict_held_out(tables[name], units.target, plan, probe, seed)
-        scores.append(_score(units, plan, name, probe, predicted))
-        if name == main and probe == settings.probes[0]:
+        predicted = _predict_held_out(units, tables[name], plan, probe, seed)
+        trials.append(_trial(units, plan, name, probe, predicted))
+        if name == main and probe == probes[0]:
             kept.append(_predictions(units, plan, predicted[0]))
-    return Scores(tuple(scores), pd.concat(kept, ignore_index=True) if kept else _no_predictions())
-
-
-def check_splits(units: Units, settings: Evaluate, *, edge: float, seed: int) -> list[SplitPlan]:
-    """Make the folds of all splits of a task, as :func:`score_features` uses them.
-
-    Raises
-    ------
-    SplitError
-        If a split cannot be made of these units.
-    """
-    return [_plan(kind, units, settings, edge=edge, seed=seed) for kind in _kinds(units, settings)]
-
-
-@dataclass(frozen=True, slots=True)
-class SplitPlan:
-    """One kind of split, with its folds for each repetition."""
-
-    kind: str
-    folds: tuple[Folds, ...]
-    block: float | None
-    buffer: float
-    optimistic: bool
-
-    @property
-    def repeats_itself(self) -> bool:
-        """Whether all repetitions have the same folds."""
-        return self.kind == "groups"
-
-
-def _kinds(units: Units, settings: Evaluate) -> tuple[str, ...]:
-    if settings.splits is not None:
-        return settings.splits
-    return ("blocks", "groups") if len(large_groups(units.group)) >= 2 else ("blocks",)
-
-
-def _plan(kind: str, units: Units, settings: Evaluate, *, edge: float, seed: int) -> SplitPlan:
-    buffer = edge if settings.buffer is None else settings.buffer
-    try:
-        try:
-            plan = _folds(kind, units, settings, edge=edge, buffer=buffer, seed=seed)
-        except SplitError:
-            if settings.buffer is not None or kind != "blocks":
-                raise
-            plan = _folds(kind, units, settings, edge=edge, buffer=0.0, seed=seed)
-            log.warning(
-                "%s: a buffer of %g m leaves too little to train on in so small an area; none is kept, so read "
-                "the scores as optimistic at the borders of blocks",
-                units.task.name,
-                buffer,
-            )
-    except SplitError as error:
-        raise SplitError(f"task {units.task.name}, split {kind}: {error}") from error
-    return plan
-
-
-def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: float, seed: int) -> SplitPlan:
-    block = None
-    splitters: list[Splitter]
-    # units are as wide as a region: what lies between their borders is less than between their centres
-    apart = (buffer + edge) * (1 - 1e-6) if buffer else 0.0
-    seeds = range(seed, seed + settings.seeds)
-    if kind == "blocks":
-        block = settings.block or choose_block(units.centres, edge=edge, folds=settings.folds)
-        splitters = [
-            SpatialBlocks(units.centres, block=block, folds=settings.folds, buffer=apart, seed=s, linked=units.linked)
-            for s in seeds
-        ]
-    elif kind == "groups":
-        one = LeaveOneGroupOut(units.group, units.centres, buffer=apart, linked=units.linked)
-        splitters = [one] * settings.seeds
-    else:
-        buffer = 0.0
-        splitters = [RandomFolds(len(units), folds=settings.folds, seed=s) for s in seeds]
-    plan = SplitPlan(kind, tuple(list(s.split()) for s in splitters), block, buffer, splitters[0].optimistic)
-    _log_plan(units, plan, splitters[0])
-    return plan
-
-
-def _log_plan(units: Units, plan: SplitPlan, splitter: Splitter) -> None:
-    blocks = f"{splitter.blocks.max() + 1} blocks of {plan.block:g} m, " if isinstance(splitter, SpatialBlocks) else ""
-    left_out = np.mean([len(units) - len(train) - len(test) for train, test in plan.folds[0]])
-    log.info(
-        "%s, split %s: %s%d folds, buffer %g m (leaves out %.0f of %d units a fold)",
-        units.task.name,
-        plan.kind,
-        blocks,
-        len(plan.folds[0]),
-        plan.buffer,
-        left_out,
-        len(units),
+    return Scores(
+        tuple(trial.score for trial in trials),
+        pd.concat(kept, ignore_index=True) if kept else _no_predictions(),
+        tuple(found for plan in plans for found in _differences(plan, trials, main)),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A score, and the metrics of its single folds that pairs are made of."""
+
+    score: Score
+    paired: Mapping[str, NDArray[np.float64]]
+    """By metric, shape ``(seeds, folds)``."""
+
+
 def _predict_held_out(
-    X: NDArray[np.float32], y: NDArray[np.float64], plan: SplitPlan, probe: ProbeName, seed: int
+    units: Units, X: NDArray[np.float32], plan: SplitPlan, probe: ProbeName, seed: int
 ) -> NDArray[np.float64]:
-    """Return the predictions of each repetition, shape ``(seeds, u)``; NaN for units never tested."""
-    predicted = np.full((len(plan.folds), len(y)), np.nan)
+    """Return predictions of each repetition, shape ``(seeds, u)`` or ``(seeds, u, k)``; NaN where never tested."""
+    y, task = units.target, units.task
+    predicted = np.full((len(plan.folds), *y.shape), np.nan)
     for repeat, folds in enumerate(plan.folds):
-        if repeat and plan.repeats_itself and probe == "ridge":
+        if repeat and plan.repeats_itself and probe in {"ridge", "logistic", "softmax"}:
             predicted[repeat] = predicted[0]  # neither folds nor probe depend on the seed
             continue
+        # inner folds of repetitions with the same folds are the same too, lest the penalty were a matter of the seed
+        inner_seed = seed if plan.repeats_itself else seed + repeat
         for train, test in folds:
-            model = make_probe(probe, seed=seed + repeat).fit(X[train], y[train])
+            model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss)
+            model.fit(X[train], y[train], inner=plan.inner(units, train, inner_seed))
             predicted[repeat, test] = model.predict(X[test])
     return predicted
 
 
-def _score(units: Units, plan: SplitPlan, name: str, probe: str, predicted: NDArray[np.float64]) -> Score:
-    target = units.target
-    tested = ~np.isnan(predicted[0])
-    pooled = np.array([[metric(target[tested], p[tested]) for metric in (r2, rmse, mae)] for p in predicted])
-    single = [r2(target[test], p[test]) for folds, p in zip(plan.folds, predicted, strict=True) for _, test in folds]
-    means, spreads = pooled.mean(axis=0), _spread(pooled)
-    known = np.array([value for value in single if np.isfinite(value)])
-    return Score(
+def _trial(units: Units, plan: SplitPlan, name: str, probe: str, predicted: NDArray[np.float64]) -> _Trial:
+    target, kind = units.target, units.task.label
+    tested = [np.isfinite(p) if p.ndim == 1 else np.isfinite(p).all(axis=1) for p in predicted]
+    metrics, paired = {}, {}
+    for metric in units.task.metric_names:
+        pooled = np.array(
+            [measure(kind, metric, target[rows], p[rows]) for rows, p in zip(tested, predicted, strict=True)]
+        )
+        single = np.array(
+            [
+                [measure(kind, metric, target[test], p[test]) for _, test in folds]
+                for folds, p in zip(plan.folds, predicted, strict=True)
+            ]
+        )
+        known = single[np.isfinite(single)]
+        metrics[metric] = Measured(
+            float(pooled.mean()),
+            _spread(pooled),
+            float(known.mean()) if len(known) else float("nan"),
+            _spread(known),
+        )
+        paired[metric] = single if metric != "r2" else _explained(target, plan, predicted, tested)
+    score = Score(
         task=units.task.name,
         split=plan.kind,
         features=name,
         probe=probe,
-        n_units=int(tested.sum()),
-        r2=float(means[0]),
-        r2_std=float(spreads[0]),
-        rmse=float(means[1]),
-        rmse_std=float(spreads[1]),
-        mae=float(means[2]),
-        mae_std=float(spreads[2]),
-        r2_folds=float(known.mean()) if len(known) else float("nan"),
-        r2_folds_std=float(_spread(known)),
+        n_units=int(tested[0].sum()),
+        metrics=metrics,
         seeds=len(plan.folds),
         folds=len(plan.folds[0]),
         block=plan.block,
         buffer=float(plan.buffer),
         optimistic=plan.optimistic,
-        scale=units.scale,
+        scale=_SCALES.get(kind, units.scale),
+    )
+    return _Trial(score, paired)
+
+
+def _explained(
+    target: NDArray[np.float64],
+    plan: SplitPlan,
+    predicted: NDArray[np.float64],
+    tested: Sequence[NDArray[np.bool_]],
+) -> NDArray[np.float64]:
+    """Return what each fold explains of the variance of all tested units, shape ``(seeds, folds)``.
+
+    R2 of one fold has that fold's own variance below the line: where a block is all alike it falls without bound, and a
+    mean over folds is then about that block alone.
+    """
+    return np.array(
+        [
+            [1 - np.mean((target[test] - p[test]) ** 2) / np.var(target[rows]) for _, test in folds]
+            for folds, p, rows in zip(plan.folds, predicted, tested, strict=True)
+        ]
     )
 
 
-def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the standard deviation along the first axis; NaN of fewer than two values."""
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.nan)
-    return np.asarray(values.std(axis=0, ddof=1))
+def _differences(plan: SplitPlan, trials: Sequence[_Trial], main: str) -> list[Difference]:
+    """Compare the main feature set with each other, each with its best probe, in every metric."""
+    best: dict[str, _Trial] = {}
+    for trial in trials:
+        score = trial.score
+        if score.split != plan.kind or not np.isfinite(score.value):
+            continue
+        rival = best.get(score.features)
+        if rival is None or METRICS[score.metric].better(score.value, rival.score.value):
+            best[score.features] = trial
+    if main not in best:
+        return []
+    sizes = [len(test) / len(train) for folds in plan.folds for train, test in folds]
+    own, found = best.pop(main), []
+    for name, other in best.items():
+        for metric in own.score.metrics:
+            one, two = own.paired[metric], other.paired[metric]
+            if plan.repeats_itself:  # the same folds again are no new evidence
+                one, two = one.mean(axis=0), two.mean(axis=0)
+            mean, low, high, p = paired_difference(one.ravel(), two.ravel(), ratio=float(np.mean(sizes)))
+            found.append(
+                Difference(
+                    own.score.task,
+                    plan.kind,
+                    metric,
+                    main,
+                    own.score.probe,
+                    name,
+                    other.score.probe,
+                    mean,
+                    low,
+                    high,
+                    p,
+                    int(np.isfinite(one - two).sum()),
+                )
+            )
+    return found
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    """Return the standard deviation; NaN of fewer than two values."""
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
 def _predictions(units: Units, plan: SplitPlan, predicted: NDArray[np.float64]) -> pd.DataFrame:
-    tested = ~np.isnan(predicted)
+    rows = np.flatnonzero(np.isfinite(predicted) if predicted.ndim == 1 else np.isfinite(predicted).all(axis=1))
+    names = units.classes or ("",)
+    observed = units.values[rows].reshape(len(rows), len(names))  # noqa: PD011 - units are no pandas frame
+    shown = units.untransform(predicted[rows]).reshape(len(rows), len(names))
     return pd.DataFrame(
         {
             "task": units.task.name,
             "split": plan.kind,
-            "id": units.ids[tested],
-            "observed": units.values[tested],  # noqa: PD011 - units are no pandas frame
-            "predicted": units.untransform(predicted[tested]),
+            "id": np.repeat(units.ids[rows], len(names)),
+            "observed": observed.ravel(),
+            "predicted": shown.ravel(),
+            "class": np.tile(np.asarray(names, object), len(rows)),
         },
         columns=list(HELD_OUT_COLUMNS),
     )

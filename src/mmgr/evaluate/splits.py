@@ -16,13 +16,12 @@ from scipy.spatial import cKDTree
 
 from mmgr.console import log
 from mmgr.errors import SplitError
+from mmgr.evaluate.tuning import Rows, balanced
 
 MIN_GROUP = 5
 """A group with fewer units is no fold of its own."""
 MIN_TRAINING = 5
 """A fold with fewer training units cannot be fitted."""
-
-Rows = NDArray[np.int64]
 
 
 class Splitter(Protocol):
@@ -108,6 +107,8 @@ class SpatialBlocks(_Folds):
         Of the order of blocks.
     linked
         Pairs of units that are never on both sides, shape ``(n, n)``, as those that share a region.
+    blocks
+        Number of each unit's block, shape ``(n,)``, where blocks are no squares about the centres.
 
     Raises
     ------
@@ -124,19 +125,20 @@ class SpatialBlocks(_Folds):
         buffer: float = 0.0,
         seed: int = 0,
         linked: sparse.csr_array | None = None,
+        blocks: ArrayLike | None = None,
     ) -> None:
         points = _points(centres, folds)
         if not block > 0:
             raise SplitError(f"the edge of a block must be positive metres, got {block}")
         self.block = float(block)
-        self.blocks = block_of(points, block)
+        self.blocks = block_of(points, block) if blocks is None else np.unique(blocks, return_inverse=True)[1]
         occupied = int(self.blocks.max()) + 1
         if occupied < folds:
             raise SplitError(
                 f"blocks of {block:g} m hold the {len(points)} units in {occupied} blocks, fewer than {folds} folds; "
                 "set a smaller `block` or fewer `folds`."
             )
-        super().__init__(_balanced(self.blocks, folds, seed)[self.blocks], points, buffer, linked)
+        super().__init__(balanced(self.blocks, folds, seed)[self.blocks], points, buffer, linked)
 
 
 class LeaveOneGroupOut(_Folds):
@@ -189,16 +191,37 @@ class RandomFolds(_Folds):
         Number of folds.
     seed
         Of the shuffle.
+    cells
+        Number of the label cell that each unit has most of its label from, shape ``(units,)``: units of one cell
+        stay together.
+    linked
+        Pairs of units that are never on both sides, shape ``(units, units)``.
+
+    Raises
+    ------
+    SplitError
+        If there are fewer units or cells than folds.
     """
 
     optimistic: ClassVar[bool] = True
 
-    def __init__(self, units: int, *, folds: int = 5, seed: int = 0) -> None:
+    def __init__(
+        self,
+        units: int,
+        *,
+        folds: int = 5,
+        seed: int = 0,
+        cells: ArrayLike | None = None,
+        linked: sparse.csr_array | None = None,
+    ) -> None:
         points = _points(np.zeros((units, 2)), folds)
-        order = np.random.default_rng(seed).permutation(units)
-        fold = np.empty(units, np.int64)
-        fold[order] = np.arange(units) % folds
-        super().__init__(fold, points, 0.0, None)
+        number = np.arange(units) if cells is None else np.unique(cells, return_inverse=True)[1]
+        if number.max() + 1 < folds:
+            raise SplitError(f"{number.max() + 1} label cells are fewer than {folds} folds; set fewer `folds`.")
+        order = np.random.default_rng(seed).permutation(int(number.max()) + 1)
+        fold = np.empty(len(order), np.int64)
+        fold[order] = np.arange(len(order)) % folds
+        super().__init__(fold[number], points, 0.0, linked)
 
 
 def large_groups(groups: ArrayLike) -> tuple[str, ...]:
@@ -258,14 +281,3 @@ def _points(centres: ArrayLike, folds: int) -> NDArray[np.float64]:
     if len(points) < folds:
         raise SplitError(f"{len(points)} labelled units are fewer than {folds} folds; set fewer `folds`.")
     return points
-
-
-def _balanced(blocks: Rows, folds: int, seed: int) -> Rows:
-    """Give each block, in random order, to the fold with the fewest units so far."""
-    units = np.bincount(blocks)
-    fold = np.empty(len(units), np.int64)
-    load = np.zeros(folds, np.int64)
-    for block in np.random.default_rng(seed).permutation(len(units)):
-        fold[block] = load.argmin()
-        load[fold[block]] += units[block]
-    return fold

@@ -36,7 +36,8 @@ class Units:
     group: NDArray[np.object_]
     """Group that most of each unit's area of regions belongs to, shape ``(u,)``."""
     values: NDArray[np.float64]
-    """The label, on its own scale, shape ``(u,)``."""
+    """The label: a number on its own scale, shape ``(u,)``; or the share of each class, shape ``(u, k)``, of which a
+    task of classes has one that is 1."""
     weights: sparse.csr_array
     """Share of each region in each unit, shape ``(u, n)``; rows sum to 1."""
     coverage: NDArray[np.float64]
@@ -44,18 +45,25 @@ class Units:
 
     kind: Literal["regions", "polygons"] = "regions"
     """What a unit is."""
+    classes: tuple[str, ...] = ()
+    """Names of the ``k`` classes; none where the label is a number."""
+    sources: sparse.csr_array | None = None
+    """Label cells or polygons coarser than a region that each unit has its label from, shape ``(u, s)``; None where
+    labels are finer."""
 
     def __post_init__(self) -> None:
         lengths = [len(self.geometry), len(self.centres), len(self.group), len(self.values), len(self.coverage)]
         if {len(self.ids), self.weights.shape[0], *lengths} != {len(self.ids)}:
             raise ValueError(f"{len(self.ids)} units, but columns of lengths {lengths}")
+        if self.values.shape[1:] != ((len(self.classes),) if self.classes else ()):
+            raise ValueError(f"values of shape {self.values.shape} for {len(self.classes)} classes")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def target(self) -> NDArray[np.float64]:
-        """The label on the scale on which probes are fitted and scored, shape ``(u,)``."""
+        """The label on the scale on which probes are fitted and scored, shape ``(u,)`` or ``(u, k)``."""
         return np.log1p(self.values) if self.task.uses_log else self.values
 
     @property
@@ -96,9 +104,39 @@ class Units:
 
     @cached_property
     def linked(self) -> sparse.csr_array:
-        """Pairs of units that share a region, shape ``(u, u)``, boolean."""
+        """Pairs of units that share a region, or a label cell coarser than a region, shape ``(u, u)``, boolean."""
         member = (self.weights > 0).astype(np.int32)
+        if self.sources is not None:
+            member = sparse.hstack([member, (self.sources > 0).astype(np.int32)], format="csr")
         return sparse.csr_array(member @ member.T > 0)
+
+    @cached_property
+    def anchors(self) -> NDArray[np.float64]:
+        """Where a unit stands when blocks are made, shape ``(u, 2)``.
+
+        Its centre; but where a label cell is coarser than a region, the mean centre of the units that have most of
+        their label from that cell, so that a block's edge does not cut through it.
+        """
+        if self.sources is None:
+            return self.centres
+        count = np.bincount(self.cells)
+        means = np.stack([np.bincount(self.cells, weights=axis) / count for axis in self.centres.T], axis=1)
+        return np.asarray(means[self.cells], np.float64)
+
+    @cached_property
+    def cells(self) -> NDArray[np.int64]:
+        """Number of the coarse label cell that most of a unit's label is from, shape ``(u,)``.
+
+        Where labels are finer than regions, each unit has a number of its own.
+        """
+        alone = np.arange(len(self))
+        if self.sources is None:
+            return alone
+        main = np.asarray(self.sources.tocsr().argmax(axis=1)).ravel()
+        # a unit without a coarse cell stands for itself
+        without = np.asarray(self.sources.sum(axis=1)).ravel() == 0
+        _, number = np.unique(np.where(without, self.sources.shape[1] + alone, main), return_inverse=True)
+        return np.asarray(number, np.int64)
 
     def facts(self) -> dict[str, Any]:
         """Return what a report says of the labels, as plain values."""
@@ -108,12 +146,18 @@ class Units:
             "units": len(self),
             "groups": {str(name): int((self.group == name).sum()) for name in np.unique(self.group.astype(str))},
             "coverage": {"lowest": low, "median": middle, "highest": high},
-            "label": {
-                "lowest": float(self.values.min()),
-                "median": float(np.median(self.values)),
-                "highest": float(self.values.max()),
-                "unit": self.task.unit,
-            },
+            "label": self._label_facts(),
+        }
+
+    def _label_facts(self) -> dict[str, Any]:
+        if self.classes:
+            shares = self.values.mean(axis=0)
+            return {"classes": {name: float(share) for name, share in zip(self.classes, shares, strict=True)}}
+        return {
+            "lowest": float(self.values.min()),
+            "median": float(np.median(self.values)),
+            "highest": float(self.values.max()),
+            "unit": self.task.unit,
         }
 
     def checked(self, *, where: str) -> Units:
@@ -122,15 +166,16 @@ class Units:
         Raises
         ------
         LabelError
-            If they are fewer than :data:`MIN_UNITS` or all have one value.
+            If they are fewer than :data:`MIN_UNITS` or all have one value, class or distribution.
         """
         if len(self) < MIN_UNITS:
             raise LabelError(
                 f"{where}: only {len(self)} labelled units lie on the regions, at least {MIN_UNITS} are needed; "
                 "check `min_cover`, `groups` and missing values."
             )
-        if np.ptp(self.values) == 0:
-            raise LabelError(f"{where}: a label with one value ({self.values[0]:g}): nothing to learn.")
+        if (np.ptp(self.values, axis=0) == 0).all():
+            shown = self.classes[int(self.values[0].argmax())] if self.classes else f"{self.values[0]:g}"
+            raise LabelError(f"{where}: a label with one value ({shown}): nothing to learn.")
         return self
 
 

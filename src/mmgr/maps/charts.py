@@ -5,6 +5,7 @@ Every function returns the bytes of a PNG, which :func:`mmgr.maps.style.write_pn
 
 from __future__ import annotations
 
+import math
 import textwrap
 from typing import Any
 
@@ -14,8 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from mmgr.evaluate.metrics import Metric
 from mmgr.maps.colours import Scale, readable
 from mmgr.maps.style import INK, LINE, MAIN, QUIET, SERIES, WIDTH, draw_png
+from mmgr.maps.summary import metric_of, title_of
 
 _LOSS_PANELS = (
     ("Contrastive loss", "nats", (("intra", "two views"), ("inter", "image and POIs"))),
@@ -100,12 +103,13 @@ def _label_ends(axes: Any, ends: list[tuple[float, str, str]]) -> None:
 
 
 def score_figure(scores: pd.DataFrame, *, main: str = "") -> bytes:
-    """Draw R2 of each feature set with its spread over seeds, a panel for each task and split.
+    """Draw the score of each feature set with its spread over seeds, a panel for each task and split.
 
     Parameters
     ----------
     scores
-        ``task``, ``split``, ``features``, ``probe``, ``r2``, ``r2_std``, ``n_units``, ``optimistic``.
+        ``task``, ``split``, ``features``, ``probe``, ``n_units``, ``optimistic``, and the metric that ``metric`` names
+        (``r2`` without that column) with its ``_std``.
     main
         The feature set to highlight.
 
@@ -114,25 +118,37 @@ def score_figure(scores: pd.DataFrame, *, main: str = "") -> bytes:
     A PNG of 1,500 pixels' width.
     """
     tasks, splits, features = (list(dict.fromkeys(scores[c])) for c in ("task", "split", "features"))
-    probes = list(dict.fromkeys(scores["probe"]))
-    drawn = scores.loc[scores["r2"] >= _LOWEST_R2, "r2"]
-    low = min(0.0, float(drawn.min()) if len(drawn) else 0.0) - 0.05
-    high = max(0.1, float((scores["r2"] + scores["r2_std"].fillna(0)).max())) * 1.06
+    metrics = [metric_of(scores[scores["task"] == task]) for task in tasks]
+    probes = {task: list(dict.fromkeys(scores.loc[scores["task"] == task, "probe"])) for task in tasks}
 
     def draw(figure: Figure) -> None:
-        grid = figure.subplots(len(tasks), len(splits), squeeze=False, sharex=True)
+        grid = figure.subplots(len(tasks), len(splits), squeeze=False, sharex="row")
         for (row, column), axes in np.ndenumerate(grid):
-            chosen = (scores["task"] == tasks[row]) & (scores["split"] == splits[column])
-            axes.set(xlim=(low, min(high, 1.02)), ylim=(len(features) - 0.5, -0.5))
-            _draw_scores(axes, scores[chosen], features, probes, main)
-            _label_scores(axes, scores[chosen], features if column == 0 else [], main)
-            if row == len(tasks) - 1:
-                axes.set_xlabel("R² of held-out units")
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        if len(probes) > 1 and handles:
-            figure.legend(handles, labels, loc="outside upper right", ncols=len(probes), title=None)
+            of_task = scores[scores["task"] == tasks[row]]
+            chosen = of_task[of_task["split"] == splits[column]]
+            axes.set(xlim=_score_limits(of_task, metrics[row]), ylim=(len(features) - 0.5, -0.5))
+            _draw_scores(axes, chosen, features, probes[tasks[row]], main)
+            _label_scores(axes, chosen, features if column == 0 else [], main)
+            if row == len(tasks) - 1 or metrics[row] != metrics[row + 1]:
+                way = "" if metrics[row].highest else " (less is better)"
+                axes.set_xlabel(f"{title_of(metrics[row])} of held-out units{way}")
+        handles: dict[str, Any] = {}
+        for axes in grid.ravel():
+            handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        if len(handles) > 1:
+            figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles), title=None)
 
     return draw_png(WIDTH, 0.55 + len(tasks) * (0.75 + 0.3 * len(features)), draw)
+
+
+def _score_limits(scores: pd.DataFrame, metric: Metric) -> tuple[float, float]:
+    """Return the ends of an axis that holds the scores of a task; hopeless ones may lie outside."""
+    values, spread = scores[metric.name], scores[f"{metric.name}_std"].fillna(0)
+    drawn = values[values >= _LOWEST_R2] if metric.name == "r2" else values
+    low = min(0.0, float(drawn.min()) if len(drawn) else 0.0)
+    high = max(0.1, float((values + spread).max())) * 1.06
+    most = 1.02 if metric.highest else math.inf
+    return low - 0.05 * (1.0 if metric.name == "r2" else 0.5 * high), min(high, most)
 
 
 def _draw_scores(axes: Any, scores: pd.DataFrame, features: list[str], probes: list[str], main: str) -> None:
@@ -142,16 +158,19 @@ def _draw_scores(axes: Any, scores: pd.DataFrame, features: list[str], probes: l
     if main in features:
         axes.axhspan(features.index(main) - 0.5, features.index(main) + 0.5, color=MAIN, alpha=0.07, lw=0)
     left = axes.get_xlim()[0]
+    if scores.empty:
+        return
+    metric = metric_of(scores).name
     for place, probe in enumerate(probes):
         rows = scores[scores["probe"] == probe]
         y = np.array([features.index(f) for f in rows["features"]]) + 0.26 * (place - (len(probes) - 1) / 2)
-        r2 = rows["r2"].to_numpy(float)
-        inside = r2 >= left
+        value = rows[metric].to_numpy(float)
+        inside = value >= left
         colour = SERIES[place % len(SERIES)]
         look = {"fmt": _MARKERS[place % 5], "color": colour, "ms": 4.5, "lw": 1.4, "label": probe}
-        axes.errorbar(r2[inside], y[inside], xerr=rows["r2_std"].fillna(0).to_numpy(float)[inside], **look)
-        for value, height in zip(r2[~inside], y[~inside], strict=True):
-            axes.text(left, height, f" ◂ {readable(value, 2)}", color=colour, va="center", fontsize=8)
+        axes.errorbar(value[inside], y[inside], xerr=rows[f"{metric}_std"].fillna(0).to_numpy(float)[inside], **look)
+        for low, height in zip(value[~inside], y[~inside], strict=True):
+            axes.text(left, height, f" ◂ {readable(low, 2)}", color=colour, va="center", fontsize=8)
 
 
 def _label_scores(axes: Any, scores: pd.DataFrame, features: list[str], main: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize, hsv_to_rgb, to_hex, to_rgb
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
@@ -18,6 +18,8 @@ COLOUR_MAP = "viridis"
 """Perceptually uniform, and readable in grey."""
 MISSING = (214, 214, 214)
 """Grey of a region without a value."""
+
+_OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442", "#4d4d4d")
 
 MINUS = "\N{MINUS SIGN}"
 NO_NUMBER = "\N{EN DASH}"
@@ -108,6 +110,25 @@ def readable(value: float, digits: int = 3) -> str:
 def hex_colour(rgb: Iterable[int]) -> str:
     """Write red, green and blue as HTML knows them."""
     return "#" + "".join(f"{int(part):02x}" for part in rgb)
+
+
+def class_colours(classes: int) -> NDArray[np.uint8]:
+    """Return a colour for each class, shape ``(classes, 3)``.
+
+    The first eight are Okabe and Ito's, which colour-blind people can tell apart; further ones are of Matplotlib's
+    ``tab20b`` and ``tab20c``, then of a ring of hues: beyond twenty no palette keeps classes apart by colour alone.
+    """
+    some = [*_OKABE_ITO, *(hex_of for name in ("tab20b", "tab20c") for hex_of in _listed(name))]
+    if classes > len(some):
+        some += [to_hex(hsv_to_rgb((i / classes, 0.6, 0.8))) for i in range(classes - len(some))]
+    return np.array([[round(255 * part) for part in to_rgb(colour)] for colour in some[:classes]], np.uint8)
+
+
+def _listed(name: str) -> list[str]:
+    """Return a palette's colours, first one shade of each hue, then the next."""
+    palette: Any = colormaps[name]
+    colours = [to_hex(colour) for colour in palette.colors]
+    return [colours[hue + shade] for shade in range(4) for hue in range(0, len(colours), 4)]
 
 
 def embedding_colours(embeddings: ArrayLike) -> NDArray[np.uint8]:

@@ -13,7 +13,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from mmgr.maps.colours import MISSING, Scale, hex_colour, readable
+from mmgr.maps.class_maps import coloured
+from mmgr.maps.colours import MISSING, Scale, class_colours, hex_colour, readable
 from mmgr.maps.images import patch_uri
 from mmgr.maps.panels import centres_of, nearest_distance
 
@@ -32,6 +33,8 @@ class Layer:
     values: NDArray[Any]
     """Numbers, shape ``(n,)``, or colours as uint8, shape ``(n, 3)``."""
     unit: str = ""
+    names: Sequence[str] = ()
+    """Where the numbers are classes, their names; -1 is none."""
     lower: NDArray[Any] | None = None
     """Lower end of each value's interval, shape ``(n,)``."""
     upper: NDArray[Any] | None = None
@@ -110,6 +113,18 @@ def _layer(layer: Layer) -> dict[str, Any]:
     if values.ndim == 2:
         plain = {"intervals": None, "level": None, "doubtful": None}
         return {"title": layer.title, "unit": "", "colours": _bytes(values), "values": None, "legend": None, **plain}
+    if len(layer.names):
+        palette = class_colours(len(layer.names))
+        return {
+            "title": layer.title,
+            "unit": layer.unit,
+            "colours": _bytes(coloured(values, len(layer.names))),
+            "values": [layer.names[value] if value >= 0 else None for value in values],
+            "intervals": None,
+            "level": None,
+            "doubtful": _rows(layer.doubtful, values >= 0),
+            "legend": {"classes": [[hex_colour(palette[i]), layer.names[i]] for i in np.unique(values[values >= 0])]},
+        }
     values = values.astype(np.float64)
     scale = Scale.of(values)
     stops = np.linspace(0, 1, 9)
@@ -123,15 +138,18 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "values": [readable(value) if math.isfinite(value) else None for value in values],
         "intervals": _intervals(layer),
         "level": f"{layer.level:.0%}" if layer.lower is not None else None,
-        "doubtful": None
-        if layer.doubtful is None
-        else [int(row) for row in np.flatnonzero(layer.doubtful & np.isfinite(values))],
+        "doubtful": _rows(layer.doubtful, np.isfinite(values)),
         "legend": {
             "stops": [hex_colour(rgb) for rgb in scale.colours(between)],
             "ticks": [[round(float(scale.fraction(t)), 4), readable(t)] for t in scale.ticks()],
             "missing": None if np.isfinite(values).all() else hex_colour(MISSING),
         },
     }
+
+
+def _rows(doubtful: NDArray[np.bool_] | None, known: NDArray[np.bool_]) -> list[int] | None:
+    """Return the numbers of the regions that have a value and to which the model does not apply."""
+    return None if doubtful is None else [int(row) for row in np.flatnonzero(doubtful & known)]
 
 
 def _intervals(layer: Layer) -> list[str | None] | None:

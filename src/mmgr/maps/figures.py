@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,7 @@ def prediction_map(
     values = np.asarray(values, np.float64)
     hatched = np.zeros(len(values), bool) if hatched is None else hatched & np.isfinite(values)
     notes = [note] if note else []
-    valued, without = _panels_with_values(regions, values)
+    valued, without = panels_with_values(regions, values)
     if without:
         notes.append(f"No values, not shown: {textwrap.shorten(', '.join(without), 90)}.")
     regions, values, hatched = regions[valued], values[valued], hatched[valued]
@@ -77,7 +78,14 @@ def prediction_map(
         notes.append("Grey: no value.")
     if scale.log:
         notes.append("Colours by ratio (logarithmic).")
-    return _draw_map(regions, scale.colours(values), title=title, notes=notes, legend=(scale, unit), hatched=hatched)
+    return draw_map(
+        regions,
+        scale.colours(values),
+        title=title,
+        notes=notes,
+        legend=lambda f, layout: _draw_bar(f, layout, scale, unit),
+        hatched=hatched,
+    )
 
 
 def embedding_map(
@@ -102,10 +110,10 @@ def embedding_map(
     -------
     A PNG of 1,500 pixels' width.
     """
-    return _draw_map(regions, np.asarray(colours, np.uint8), title=title, notes=[note] if note else [])
+    return draw_map(regions, np.asarray(colours, np.uint8), title=title, notes=[note] if note else [])
 
 
-def _panels_with_values(regions: gpd.GeoDataFrame, values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], list[str]]:
+def panels_with_values(regions: gpd.GeoDataFrame, values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], list[str]]:
     """Return which regions lie in a panel that has a value, and the names of the panels that have none."""
     known = np.isfinite(values)
     panels, _ = make_panels(regions, most=len(regions))
@@ -118,7 +126,7 @@ def _panels_with_values(regions: gpd.GeoDataFrame, values: NDArray[np.float64]) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class MapLayout:
     """Sizes of a figure of panels, in inches."""
 
     columns: int
@@ -128,7 +136,8 @@ class _Layout:
     foot: float
 
     @classmethod
-    def of(cls, panels: list[Panel], *, legend: bool, foot_lines: int) -> _Layout:
+    def of(cls, panels: list[Panel], *, legend: bool, foot_lines: int) -> MapLayout:
+        """Lay out panels, with room for a legend and for lines of text below."""
         columns = 1 if len(panels) == 1 else 2 if len(panels) in {2, 4} else 3
         width = (WIDTH - (_LEGEND if legend else 0) - _MARGIN * (columns + 1)) / columns
         aspect = 0.9
@@ -141,6 +150,7 @@ class _Layout:
 
     @property
     def height(self) -> float:
+        """Of the whole figure."""
         return _TITLE + self.rows * (self.name + self.cell[1] + _BAR) + self.foot
 
     def box(self, place: int) -> tuple[float, float, float, float]:
@@ -152,36 +162,54 @@ class _Layout:
         return left / WIDTH, bottom / self.height, width / WIDTH, height / self.height
 
 
-def _draw_map(
+Legend = Callable[[Figure, MapLayout], None]
+
+
+def draw_map(
     regions: gpd.GeoDataFrame,
     rgb: NDArray[np.uint8],
     *,
     title: str,
     notes: list[str],
-    legend: tuple[Scale, str] | None = None,
+    legend: Legend | None = None,
     hatched: NDArray[np.bool_] | None = None,
 ) -> bytes:
+    """Draw regions in their colours, in one panel or several.
+
+    Parameters
+    ----------
+    regions
+        In a projected CRS, with ``group``.
+    rgb
+        Shape ``(n, 3)``.
+    title, notes
+        Text above and below the map.
+    legend
+        Draws into the room beside the panels.
+    hatched
+        Regions to draw with lines across, shape ``(n,)``.
+    """
     panels, left_out = make_panels(regions)
     geometry = regions.geometry.to_numpy()
-    draft = _Layout.of(panels, legend=legend is not None, foot_lines=1)
+    draft = MapLayout.of(panels, legend=legend is not None, foot_lines=1)
     pad = 0.02 if len(panels) == 1 else 0.05
     views = [fit_bounds(p.bounds, draft.cell[1] / draft.cell[0], pad) for p in panels]
     pixels = [(v[2] - v[0]) / (draft.cell[0] * DPI) for v in views]
     factors = [enlargement(geometry[p.rows], pixel) for p, pixel in zip(panels, pixels, strict=True)]
     notes = [*notes, *_drawing_notes(factors, left_out)]
     foot = textwrap.wrap(" ".join(notes), _FOOT_WIDTH)
-    layout = _Layout.of(panels, legend=legend is not None, foot_lines=len(foot))
+    layout = MapLayout.of(panels, legend=legend is not None, foot_lines=len(foot))
 
     def draw(figure: Figure) -> None:
         _write_text(figure, layout, title, foot)
         for place, (panel, view, factor) in enumerate(zip(panels, views, factors, strict=True)):
             axes = figure.add_axes(layout.box(place))
             _draw_panel(axes, view, panel.name, factor)
-            _draw_regions(axes, regions.iloc[panel.rows], rgb[panel.rows], factor)
+            draw_regions(axes, regions.iloc[panel.rows], rgb[panel.rows], factor)
             if hatched is not None and hatched[panel.rows].any():
                 _draw_hatching(axes, geometry[panel.rows[hatched[panel.rows]]], factor)
         if legend is not None:
-            _draw_legend(figure, layout, *legend)
+            legend(figure, layout)
 
     return draw_png(WIDTH, layout.height, draw, constrained=False)
 
@@ -199,7 +227,7 @@ def _drawing_notes(factors: list[float], left_out: list[str]) -> list[str]:
     return notes
 
 
-def _write_text(figure: Figure, layout: _Layout, title: str, foot: list[str]) -> None:
+def _write_text(figure: Figure, layout: MapLayout, title: str, foot: list[str]) -> None:
     left = _MARGIN / WIDTH
     top = 1 - 0.1 / layout.height
     figure.text(left, top, textwrap.shorten(title, 95), va="top", fontsize=12, weight="bold")
@@ -227,7 +255,8 @@ def _draw_panel(axes: Any, view: Bounds, name: str, factor: float) -> None:
     axes.text(part + 0.015, y, text, transform=axes.transAxes, va="center", fontsize=8.5)
 
 
-def _draw_regions(axes: Any, regions: gpd.GeoDataFrame, rgb: NDArray[np.uint8], factor: float) -> None:
+def draw_regions(axes: Any, regions: gpd.GeoDataFrame, rgb: NDArray[np.uint8], factor: float) -> None:
+    """Draw regions ``factor`` times as wide as they are, in colours of shape ``(n, 3)``."""
     spec = is_grid(regions) if factor == 1 else None
     if spec is not None and len(regions) > 1:
         west, south, east, north = spec.bounds
@@ -274,7 +303,7 @@ def _outline(polygon: shapely.Polygon) -> Outline:
     return Outline.make_compound_path(*(Outline(shapely.get_coordinates(ring), closed=True) for ring in rings))
 
 
-def _draw_legend(figure: Figure, layout: _Layout, scale: Scale, unit: str) -> None:
+def _draw_bar(figure: Figure, layout: MapLayout, scale: Scale, unit: str) -> None:
     left, bottom, width, height = layout.box(layout.columns - 1)
     tall = min(3.2, layout.cell[1] - 0.35) / layout.height
     place = (left + width + 0.16 / WIDTH, bottom + height - 0.35 / layout.height - tall, 0.16 / WIDTH, tall)

@@ -95,6 +95,7 @@ def write_cog(
     names: Sequence[str],
     nodata: float = float("nan"),
     tags: Mapping[str, str] | None = None,
+    classes: bool = False,
 ) -> Path:
     """Write values of a grid's regions as a cloud-optimised GeoTIFF with overviews.
 
@@ -113,6 +114,8 @@ def write_cog(
         Marks the absence of a value in floats.
     tags
         Metadata for the file, such as the software's version.
+    classes
+        Whether values are numbers of classes, of which overviews show one rather than their mean.
 
     Raises
     ------
@@ -135,7 +138,16 @@ def write_cog(
         table = np.where(np.isfinite(table), table, nodata).astype(np.float32)
         profile = {"dtype": "float32", "nodata": nodata}
     with write_aside(path) as aside:
-        _write(aside, spec.raster(table, 0 if coloured else nodata), spec, regions.crs, names, profile, tags or {})
+        _write(
+            aside,
+            spec.raster(table, 0 if coloured else nodata),
+            spec,
+            regions.crs,
+            names,
+            profile,
+            tags or {},
+            "NEAREST" if classes else "AVERAGE",
+        )
     return path
 
 
@@ -147,6 +159,7 @@ def _write(
     names: Sequence[str],
     profile: Mapping[str, Any],
     tags: Mapping[str, str],
+    resampling: str,
 ) -> None:
     shape = {"count": image.shape[0], "height": spec.height, "width": spec.width}
     with MemoryFile() as memory, warnings.catch_warnings():
@@ -164,5 +177,5 @@ def _write(
                 COMPRESS="DEFLATE",
                 PREDICTOR="YES",
                 BLOCKSIZE=256,
-                OVERVIEW_RESAMPLING="AVERAGE",
+                OVERVIEW_RESAMPLING=resampling,
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -22,15 +21,15 @@ from mmgr.evaluate import IntervalScore
 from mmgr.evaluate.audit import Audit
 from mmgr.files import write_aside
 from mmgr.maps.charts import loss_curves, observed_predicted, score_figure
-from mmgr.maps.colours import NO_NUMBER
+from mmgr.maps.class_charts import observed_predicted_classes
 from mmgr.maps.explorer import MOST_REGIONS, Explorer
 from mmgr.maps.images import patch_uri, png_uri
 from mmgr.maps.reliance import applicability_sentence, interval_rows
-from mmgr.maps.summary import Headline, headlines, monitor_sentences, plus_minus, signed, tally
+from mmgr.maps.score_tables import difference_rows, score_tables
+from mmgr.maps.summary import Headline, headlines, monitor_sentences, signed, tally, title_of
 
 _PATCH_EDGE = 160
 _ALIKE_EDGE = 112
-_METRICS = ("r2", "rmse", "mae")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +74,19 @@ class ReportContent:
     notes: Sequence[str] = ()
     """Sentences on what the data cannot show."""
     scores: pd.DataFrame | None = None
-    """``task, split, features, probe, n_units, r2, r2_std, rmse, rmse_std, mae, mae_std, r2_folds, r2_folds_std,
-    scale, optimistic``, a row for each feature set and probe."""
+    """``task, split, features, probe, n_units, scale, optimistic``, and each metric under its name, with ``_std``,
+    ``_folds`` and ``_folds_std``; ``metric`` names the one that methods are compared by (R2 without it). A row for each
+    feature set and probe."""
+    differences: pd.DataFrame | None = None
+    """``task, split, metric, features, other, difference, low, high, p, pairs``, paired by fold and seed."""
     main_features: str = ""
     """The feature set that the run is about."""
     baselines: Sequence[str] = ()
     """Feature sets that it is compared with."""
     predictions: pd.DataFrame | None = None
-    """Held-out ``task, observed, predicted``; where ``split``, ``features``, ``probe`` or ``seed`` are given too,
-    those of the main feature set are drawn, under the split of the headline."""
+    """Held-out ``task, observed, predicted``, and ``class`` where a row is the share of one class; where ``split``,
+    ``features``, ``probe`` or ``seed`` are given too, those of the main feature set are drawn, under the split of the
+    headline."""
     units: Mapping[str, str] = field(default_factory=dict)
     """Unit of each task's values."""
     intervals: Sequence[IntervalScore] = ()
@@ -132,7 +135,9 @@ def render_report(content: ReportContent) -> str:
     )
     scores = content.scores if content.scores is not None and len(content.scores) else None
     monitor = content.monitor if content.monitor is not None and len(content.monitor) else None
-    found = [] if scores is None else headlines(scores, main=content.main_features, baselines=content.baselines)
+    found = [] if scores is None else headlines(
+        scores, main=content.main_features, baselines=content.baselines, differences=content.differences
+    )  # fmt: skip
     script = _own_file("explorer.js")
     return environment.get_template("report.html").render(
         content=content,
@@ -144,8 +149,10 @@ def render_report(content: ReportContent) -> str:
         headlines=_by_task(found),
         tally=tally(found),
         signed=signed,
+        title_of=title_of,
+        differences=difference_rows(content.differences, found),
         score_figure=None if scores is None else png_uri(score_figure(scores, main=content.main_features)),
-        score_tables=[] if scores is None else _score_tables(scores, content),
+        score_tables=[] if scores is None else score_tables(scores, content.main_features, content.baselines),
         scatters=_scatters(content, found),
         interval_rows=interval_rows(content.intervals, content.units),
         applicability=[applicability_sentence(facts) for facts in content.applicability],
@@ -177,63 +184,6 @@ def _explorer_left_out(explorer: Explorer | None) -> str:
     )
 
 
-def _score_tables(scores: pd.DataFrame, content: ReportContent) -> list[dict[str, Any]]:
-    tables = []
-    for (task, split), rows in scores.groupby(["task", "split"], sort=False):
-        probes = list(dict.fromkeys(rows["probe"]))
-        best = {
-            (str(probe), name): (of_probe[name].max() if name == "r2" else of_probe[name].min())
-            for probe, of_probe in rows.groupby("probe")
-            for name in _METRICS
-        }
-        largest = float(rows[["rmse", "mae"]].max().max())
-        # three digits of small errors, two decimals of those about 1, none of large ones
-        decimals = 2 - math.floor(math.log10(largest)) if 0 < largest < math.inf else 2
-        decimals = max(0, decimals if largest < 0.1 else min(decimals, 2))
-        tables.append(
-            {
-                "task": task,
-                "split": split,
-                "units": int(rows["n_units"].iloc[0]),
-                "scale": str(rows["scale"].iloc[0]),
-                "optimistic": bool(rows["optimistic"].iloc[0]),
-                "probes": probes,
-                "rows": [
-                    {
-                        "features": features,
-                        "main": features == content.main_features,
-                        "baseline": features in content.baselines,
-                        "cells": [_cells(own, probe, best, decimals) for probe in probes],
-                    }
-                    for features, own in rows.groupby("features", sort=False)
-                ],
-            }
-        )
-    return tables
-
-
-def _cells(
-    rows: pd.DataFrame, probe: str, best: Mapping[tuple[str, str], float], decimals: int
-) -> list[dict[str, Any]]:
-    own = rows[rows["probe"] == probe]
-    if own.empty:
-        return [{"value": NO_NUMBER, "spread": "", "folds": "", "best": False}] * 3
-    row = own.iloc[0]
-    return [_cell(row, name, best[probe, name], 2 if name == "r2" else decimals) for name in _METRICS]
-
-
-def _cell(row: Any, name: str, best: float, decimals: int) -> dict[str, Any]:
-    value = float(row[name])
-    folds, fold_spread = (float(row.get(f"{name}_{part}", math.nan)) for part in ("folds", "folds_std"))
-    written = signed(value) if name == "r2" else f"{value:,.{decimals}f}"
-    return {
-        "value": written if math.isfinite(value) else NO_NUMBER,
-        "spread": plus_minus(float(row.get(f"{name}_std", math.nan)), decimals),
-        "folds": f"{signed(folds)} {plus_minus(fold_spread)}".strip() if math.isfinite(folds) else "",
-        "best": value == best,
-    }
-
-
 def _scatters(content: ReportContent, found: Sequence[Headline]) -> list[tuple[str, str]]:
     """Draw observed against predicted for each task, as title and data URI."""
     frame = content.predictions
@@ -252,7 +202,11 @@ def _scatters(content: ReportContent, found: Sequence[Headline]) -> list[tuple[s
             rows = rows[rows["seed"] == rows["seed"].iloc[0]]  # noqa: PLW2901 - one seed: each unit once
         unit = content.units.get(str(task), "")
         title = f"{task}, {headline.split}" if headline else str(task)
-        drawn.append((title, png_uri(observed_predicted(rows, unit=unit, title=title))))
+        of_classes = "class" in rows and (rows["class"] != "").any()
+        png = observed_predicted_classes(rows, title=title) if of_classes else observed_predicted(
+            rows, unit=unit, title=title
+        )  # fmt: skip
+        drawn.append((title, png_uri(png)))
     return drawn
 
 

@@ -204,6 +204,17 @@
       : "Similar colours: similar vectors (three principal components).";
     box.hidden = !layer.legend;
     if (!layer.legend) return;
+    bar.hidden = Boolean(layer.legend.classes);
+    ticks.className = layer.legend.classes ? "swatches" : "";
+    if (layer.legend.classes) {
+      for (const [colour, name] of layer.legend.classes) {
+        const [entry, swatch] = [document.createElement("div"), document.createElement("i")];
+        swatch.style.background = colour;
+        entry.append(swatch, name);
+        ticks.append(entry);
+      }
+      return;
+    }
     bar.style.background = `linear-gradient(to right, ${layer.legend.stops.join(", ")})`;
     const wide = ticks.clientWidth || 180;
     let end = -Infinity;

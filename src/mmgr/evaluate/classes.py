@@ -1,0 +1,187 @@
+"""Classes of labels: their names, and shares of them per region from areas or points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+
+from mmgr.config import PointSource, Task
+from mmgr.console import log
+from mmgr.errors import LabelError
+from mmgr.pois.coordinates import project, table_points, vector_points
+from mmgr.pois.points import is_vector
+
+MOST_CLASSES = 64
+"""A column or raster with more values holds numbers or names, no classes."""
+
+_ONE = (1.0, 100.0)  # what shares add up to
+
+
+def class_table(task: Task, column: pd.Series) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return a column of class names as a table of ones, shape ``(n, k)``, and the names.
+
+    A row without a class, or of one that `classes` does not name, is NaN.
+
+    Raises
+    ------
+    LabelError
+        If there is no class, or there are more than :data:`MOST_CLASSES`.
+    """
+    names = named_classes(task, [None if pd.isna(value) else _text(value) for value in column])
+    known = sorted({name for name in names if name is not None})
+    check_number(task, known, f"column `{task.column}`")
+    place = {name: number for number, name in enumerate(known)}
+    table = np.full((len(names), len(known)), np.nan)
+    for row, name in enumerate(names):
+        if name is not None:
+            table[row] = 0.0
+            table[row, place[name]] = 1.0
+    return table, tuple(known)
+
+
+def share_table(task: Task, frame: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...], bool]:
+    """Return the columns of shares or amounts, shape ``(n, k)``, the classes, and whether they are amounts.
+
+    They are shares where each row adds up to 1 or to 100. A row with a missing value, or of nothing at all, is NaN.
+
+    Raises
+    ------
+    LabelError
+        If a column is missing, holds no numbers, or has negative or infinite ones.
+    """
+    columns = share_columns(task, frame)
+    where = f"task {task.name}: {task.path}"
+    text = [name for name in columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    if text:
+        raise LabelError(
+            f"{where}: column `{text[0]}` holds no numbers; `columns` are shares or amounts of a class each."
+        )
+    table = frame[columns].to_numpy(np.float64, na_value=np.nan, copy=True)
+    bad = np.isinf(table) | (table < 0)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise LabelError(
+            f"{where}: column `{columns[column]}` has negative or infinite values, such as {table[row, column]:g} in "
+            f"row {row + 1}; empty them if they mean 'missing'."
+        )
+    total = table.sum(axis=1)
+    empty = total == 0
+    if empty.any():
+        log.info("%s: %d polygons of which all shares are 0 have no distribution", task.name, empty.sum())
+    table[empty] = np.nan
+    known = total[np.isfinite(total) & ~empty]
+    # printed shares add up to within their rounding
+    shares = any((np.abs(known / one - 1) < 0.01).all() for one in _ONE)
+    log.info("%s: columns are read as %s", task.name, "shares" if shares else "amounts, which are shared out by area")
+    if shares:
+        table = table / np.where(empty, np.nan, total)[:, None]
+    return table, tuple(named_columns(task, columns)), not shares
+
+
+def share_columns(task: Task, frame: pd.DataFrame) -> list[str]:
+    """Return the columns that `columns` names: a list, or all with its prefix.
+
+    Raises
+    ------
+    LabelError
+        If the prefix has fewer than two columns, or a named one is not there.
+    """
+    there = [str(name) for name in frame.columns]
+    wanted = task.columns or ()
+    if isinstance(wanted, str):
+        found = [name for name in there if name.startswith(wanted.removesuffix("*"))]
+    else:
+        found = list(wanted)
+    missing = [name for name in found if name not in there]
+    if missing or len(found) < 2:
+        what = f"no column `{missing[0]}`" if missing else f"fewer than two columns of `columns: {wanted}`"
+        raise LabelError(f"task {task.name}: {task.path} has {what}; its columns are {', '.join(there)}.")
+    return found
+
+
+def named_columns(task: Task, columns: Sequence[str]) -> list[str]:
+    """Return the classes that columns are of: as `classes` names them, else without the prefix of `columns`."""
+    prefix = task.columns.removesuffix("*") if isinstance(task.columns, str) else ""
+    names = {} if task.classes is None else task.classes
+    return [names.get(name, name.removeprefix(prefix) or name) for name in columns]
+
+
+def named_classes(task: Task, values: Sequence[str | None]) -> list[str | None]:
+    """Return values under the names of `classes`; None where it names others only."""
+    if task.classes is None:
+        return list(values)
+    return [None if value is None else task.classes.get(value) for value in values]
+
+
+def check_number(task: Task, classes: Sequence[str], what: str) -> None:
+    """Refuse labels of no class or of far too many.
+
+    Raises
+    ------
+    LabelError
+        If there is no class, or more than :data:`MOST_CLASSES`.
+    """
+    where = f"task {task.name}: {task.path}: {what}"
+    if not classes:
+        hint = f"; `classes` names {', '.join(task.classes)}" if task.classes else ""
+        raise LabelError(f"{where} has no class under the regions{hint}.")
+    if len(classes) > MOST_CLASSES:
+        raise LabelError(
+            f"{where} has {len(classes)} different values, such as {', '.join(classes[:3])}: too many for classes; "
+            "name another one, or join values by `classes`."
+        )
+
+
+def one_of(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 for the largest share of each row and 0 for the others, shape ``(n, k)``; NaN rows stay."""
+    table = np.zeros_like(shares)
+    known = np.isfinite(shares).all(axis=1)
+    table[np.flatnonzero(known), shares[known].argmax(axis=1)] = 1.0
+    table[~known] = np.nan
+    return table
+
+
+def point_counts(
+    task: Task, regions: gpd.GeoDataFrame
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
+    """Count a file's points of each class in regions.
+
+    A point on the border of two regions counts for both.
+
+    Returns
+    -------
+    Counts, shape ``(n, k)``, the number of points of each region, shape ``(n,)``, and the classes.
+
+    Raises
+    ------
+    InputError
+        If the points cannot be read, lie elsewhere, or have no classes.
+    """
+    source = PointSource(
+        path=task.path, layer=task.layer, first_level=str(task.column), x=task.x, y=task.y, crs=task.crs
+    )
+    raw = vector_points(source) if is_vector(task.path) else table_points(source)
+    table, classes = class_table(task, raw.frame[str(task.column)])
+    xy = project(raw, regions.crs)
+    usable = np.asarray(np.isfinite(xy).all(axis=1) & np.isfinite(table).all(axis=1))
+    if not usable.all():
+        log.info("%s: %d of %d points have no place or no class", task.name, (~usable).sum(), len(usable))
+    points, table = np.asarray(shapely.points(xy[usable]), object), table[usable]
+    region, point = shapely.STRtree(points).query(regions.geometry.to_numpy(), predicate="intersects")
+    if not len(region):
+        raise LabelError(
+            f"task {task.name}: {task.path}: no labelled point lies in a region; check `crs`, `x` and `y`."
+        )
+    counts = np.zeros((len(regions), len(classes)))
+    np.add.at(counts, region, table[point])
+    return counts, counts.sum(axis=1), classes
+
+
+def _text(value: object) -> str:
+    """Write a class's value as a person does: 3.0 of a column with gaps is 3."""
+    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)

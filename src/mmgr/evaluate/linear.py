@@ -1,0 +1,136 @@
+"""Linear heads: ridge regression of numbers, softmax regression of classes and shares.
+
+Both have a penalty on their weights, chosen on inner folds; the intercept is free.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from sklearn.base import BaseEstimator
+
+from mmgr.evaluate.tuning import Inner, Rows, inner_folds
+
+Matrix = NDArray[np.float64]
+
+
+class BlockRidge(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+    """Ridge regression whose penalty has the least squared error on inner folds.
+
+    Parameters
+    ----------
+    alphas
+        Penalties to choose from, as of ``sklearn.linear_model.Ridge``.
+    """
+
+    def __init__(self, alphas: tuple[float, ...] = tuple(np.logspace(-2, 6, 17))) -> None:
+        self.alphas = alphas
+
+    def fit(self, X: ArrayLike, y: ArrayLike, *, inner: Inner | None = None) -> BlockRidge:
+        """Fit ``y``, shape ``(n,)``, on ``X``, shape ``(n, d)``."""
+        features, target = np.asarray(X, np.float64), np.asarray(y, np.float64)
+        parts = inner_folds(None, units=len(features), seed=0) if inner is None else inner
+        errors = np.zeros(len(self.alphas))
+        for fit, held in parts:
+            path = self._path(features[fit], target[fit], features[held])
+            errors += ((path - target[held, None]) ** 2).sum(axis=0)
+        self.alpha_ = float(self.alphas[int(errors.argmin())] if len(parts) else np.median(self.alphas))
+        self._mean, self._target = features.mean(axis=0), float(target.mean())
+        centred = features - self._mean
+        if len(centred) < centred.shape[1]:
+            kernel = centred @ centred.T + self.alpha_ * np.eye(len(centred))
+            self.coef_ = centred.T @ np.linalg.solve(kernel, target - self._target)
+        else:
+            gram = centred.T @ centred + self.alpha_ * np.eye(centred.shape[1])
+            self.coef_ = np.linalg.solve(gram, centred.T @ (target - self._target))
+        return self
+
+    def predict(self, X: ArrayLike) -> Matrix:
+        """Predict, shape ``(n,)``."""
+        return np.asarray((np.asarray(X, np.float64) - self._mean) @ self.coef_ + self._target)
+
+    def _path(self, X: Matrix, y: Matrix, held: Matrix) -> Matrix:
+        """Predict ``held`` with every penalty from one decomposition, shape ``(m, alphas)``."""
+        mean, level = X.mean(axis=0), y.mean()
+        X, held = X - mean, held - mean
+        wide = X.shape[1] > X.shape[0]
+        values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
+        # (r,) what each axis says of y, and (m, r) where the held units lie on it
+        known = vectors.T @ (y - level if wide else X.T @ (y - level))
+        places = held @ X.T @ vectors if wide else held @ vectors
+        shrunk = known[:, None] / (np.maximum(values, 0.0)[:, None] + np.asarray(self.alphas)[None, :])
+        return np.asarray(places @ shrunk + level)
+
+
+class SoftmaxRegression(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+    """Linear scores through a softmax, fitted by the Kullback-Leibler divergence from shares of classes.
+
+    With shares that are 0 or 1 this is multinomial logistic regression, with ``alpha = 1 / C`` of scikit-learn's.
+    The penalty has the least divergence on inner folds.
+
+    Parameters
+    ----------
+    alphas
+        Penalties to choose from: ``sum_i KL_i + alpha / 2 * |W|^2`` is minimised.
+    """
+
+    def __init__(self, alphas: tuple[float, ...] = tuple(np.logspace(4, -2, 7))) -> None:
+        self.alphas = alphas
+
+    def fit(self, X: ArrayLike, y: ArrayLike, *, inner: Inner | None = None) -> SoftmaxRegression:
+        """Fit shares ``y``, shape ``(n, k)``, on ``X``, shape ``(n, d)``."""
+        features, shares = np.asarray(X, np.float64), np.asarray(y, np.float64)
+        parts = inner_folds(None, units=len(features), seed=0) if inner is None else inner
+        errors = np.zeros(len(self.alphas))
+        for fit, held in parts:
+            errors += self._path_errors(features, shares, fit, held)
+        self.alpha_ = float(self.alphas[int(errors.argmin())] if len(parts) else np.median(self.alphas))
+        start = None
+        for alpha in sorted((a for a in self.alphas if a >= self.alpha_), reverse=True):
+            start = _fit_softmax(features, shares, alpha, start)
+        self.weights_ = np.asarray(start)
+        return self
+
+    @property
+    def coef_(self) -> Matrix:
+        """Weights without the intercept, shape ``(d, k)``."""
+        return self.weights_[:-1]
+
+    def predict(self, X: ArrayLike) -> Matrix:
+        """Predict shares, shape ``(n, k)``; each row sums to 1."""
+        return np.asarray(softmax(_scores(np.asarray(X, np.float64), self.weights_), axis=1))
+
+    def _path_errors(self, X: Matrix, y: Matrix, fit: Rows, held: Rows) -> Matrix:
+        """Return the summed cross-entropy of ``held`` with every penalty, from the strongest on."""
+        errors = np.zeros(len(self.alphas))
+        start = None
+        for place in np.argsort(self.alphas)[::-1]:
+            start = _fit_softmax(X[fit], y[fit], self.alphas[place], start)
+            errors[place] = -(y[held] * log_softmax(_scores(X[held], start), axis=1)).sum()
+        return errors
+
+
+def _scores(X: Matrix, weights: Matrix) -> Matrix:
+    """Return ``X W + b``, shape ``(n, k)``; the last row of the weights is ``b``."""
+    return np.asarray(X @ weights[:-1] + weights[-1])
+
+
+def _fit_softmax(X: Matrix, y: Matrix, alpha: float, start: Matrix | None) -> Matrix:
+    shape = (X.shape[1] + 1, y.shape[1])
+    if start is None:
+        start = np.zeros(shape)
+        # classes that are never met get a score from which exp does not vanish
+        start[-1] = np.log(np.maximum(y.mean(axis=0), 1e-6))
+
+    def loss(flat: Matrix) -> tuple[float, Matrix]:
+        weights = flat.reshape(shape)
+        logs = log_softmax(_scores(X, weights), axis=1)
+        wrong = np.exp(logs) - y  # (n, k)
+        gradient = np.vstack([X.T @ wrong + alpha * weights[:-1], wrong.sum(axis=0)])
+        value = -(y * logs).sum() + alpha / 2 * (weights[:-1] ** 2).sum()
+        return float(value) / len(X), gradient.ravel() / len(X)
+
+    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200, "gtol": 1e-5})
+    return np.asarray(found.x.reshape(shape))

@@ -1,0 +1,258 @@
+"""Give the values of label polygons to regions, or make the polygons the units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmgr.config import Task
+from mmgr.console import log
+from mmgr.errors import LabelError
+from mmgr.evaluate.classes import class_table, one_of, share_table
+from mmgr.evaluate.extent import lonlat_extent
+from mmgr.evaluate.region_units import region_units
+from mmgr.evaluate.units import Units, group_of_units
+from mmgr.tables import polygons_only, read_vector
+
+_SHOWN_FAULTS = 5
+_COARSER = 1.01  # of a region's area; less is rounding
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Pairs of a region and a label polygon that share area."""
+
+    polygons: gpd.GeoDataFrame
+    """Label polygons in the regions' CRS, with a column ``id``."""
+    values: NDArray[np.float64]
+    """Number of each polygon, shape ``(p,)``, or its share or amount of each class, shape ``(p, k)``."""
+    region: NDArray[np.int64]
+    """Row of the region of each pair, shape ``(pairs,)``."""
+    polygon: NDArray[np.int64]
+    """Row of the polygon of each pair, which has a value, shape ``(pairs,)``."""
+    area: NDArray[np.float64]
+    """Shared area in m2, shape ``(pairs,)``."""
+    amounts: bool
+    """Whether values add up over area, and are shared out by it."""
+    classes: tuple[str, ...] = ()
+
+
+def polygon_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64]) -> Units:
+    """Read a task's polygons and join them to the ``chosen`` rows of the regions.
+
+    Raises
+    ------
+    LabelError
+        If the polygons are elsewhere, or their values cannot be used.
+    """
+    overlaps = read_overlaps(task, regions, chosen)
+    if _units_are_polygons(task, regions, overlaps):
+        return units_of_polygons(task, regions, overlaps)
+    return units_of_regions(task, regions, chosen, overlaps)
+
+
+def read_overlaps(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64]) -> Overlaps:
+    """Read the polygons, and intersect those that have a value with the regions."""
+    what = f"labels of task {task.name}"
+    named = task.columns if isinstance(task.columns, tuple) else ()
+    columns = [name for name in (task.column, task.id, *named) if name is not None]
+    frame = read_vector(task.path, layer=task.layer, columns=columns, crs=task.crs, what=what)
+    # after reprojection: it may cross what nearly touched
+    frame = polygons_only(frame.to_crs(regions.crs), path=task.path, what=what)
+    names = frame[task.id] if task.id is not None else pd.Series(frame.index, frame.index)
+    polygons = gpd.GeoDataFrame(
+        {"id": names.astype(str).to_numpy(object)}, geometry=frame.geometry.to_numpy(), crs=frame.crs
+    )
+    region, polygon, area = shared_areas(regions.geometry.to_numpy()[chosen], polygons.geometry.to_numpy())
+    if not len(region):
+        raise LabelError(
+            f"task {task.name}: {task.path}: labels and regions do not overlap: labels span "
+            f"{lonlat_extent(polygons.total_bounds, regions.crs)}, regions "
+            f"{lonlat_extent(regions.iloc[chosen].total_bounds, regions.crs)}."
+        )
+    # classes far away, and bad values there, are no concern of these regions
+    near = np.unique(polygon)
+    some, classes, amounts = _values(task, frame.iloc[near], polygons.iloc[near])
+    values = np.full((len(frame), *some.shape[1:]), np.nan)
+    values[near] = some
+    valued = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    has_value = np.asarray(valued)[polygon]
+    missing = np.unique(polygon[~has_value])
+    if len(missing):
+        log.info("%s: %d polygons under regions have no value and are left out", task.name, len(missing))
+    return Overlaps(polygons, values, chosen[region[has_value]], polygon[has_value], area[has_value], amounts, classes)
+
+
+def _values(
+    task: Task, frame: gpd.GeoDataFrame, polygons: gpd.GeoDataFrame
+) -> tuple[NDArray[np.float64], tuple[str, ...], bool]:
+    """Return what polygons are labelled with, its classes, and whether it is an amount."""
+    if task.columns is not None:
+        return share_table(task, pd.DataFrame(frame.drop(columns=frame.geometry.name)))
+    if task.label != "number":
+        table, classes = class_table(task, frame[task.column])
+        return table, classes, False
+    values = _numbers(task, frame)
+    _refuse_bad_values(task, polygons["id"].to_numpy(object), values)
+    found = np.unique(values[np.isfinite(values)])
+    if len(found) == 1 and np.isfinite(values).sum() > 1:
+        raise LabelError(
+            f"task {task.name}: {task.path}: column `{task.column}` has one value ({found[0]:g}) in all polygons under "
+            "regions: nothing to learn; name another column."
+        )
+    return values, (), task.is_amount
+
+
+def _numbers(task: Task, frame: gpd.GeoDataFrame) -> NDArray[np.float64]:
+    column = frame[task.column]
+    if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
+        seen = [repr(value) for value in column.dropna().unique()[:3]]
+        raise LabelError(
+            f"task {task.name}: {task.path}: column `{task.column}` holds no numbers (it has {', '.join(seen)}); "
+            "name a numeric column, or choose the kind polygon_class or polygon_shares."
+        )
+    return np.asarray(column.astype("float64").to_numpy(np.float64, na_value=np.nan))
+
+
+def _refuse_bad_values(task: Task, names: NDArray[np.object_], values: NDArray[np.float64]) -> None:
+    """Name the polygons whose value is infinite, or negative where it is an amount."""
+    bad = np.isinf(values)
+    if task.is_amount:
+        bad |= values < 0
+    if not bad.any():
+        return
+    faults = [f"{name}: {value:g}" for name, value in zip(names[bad], values[bad], strict=True)][:_SHOWN_FAULTS]
+    more = f", and {bad.sum() - len(faults)} more" if bad.sum() > len(faults) else ""
+    raise LabelError(
+        f"task {task.name}: {task.path}: column `{task.column}` has amounts that are negative or infinite: "
+        f"{', '.join(faults)}{more}; empty them if they mean 'missing'."
+    )
+
+
+def shared_areas(
+    regions: NDArray[np.object_], polygons: NDArray[np.object_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the pairs of regions and polygons that share area, and that area in m2."""
+    tree = shapely.STRtree(polygons)
+    region, polygon = tree.query(regions, predicate="intersects")
+    area = shapely.area(shapely.intersection(regions[region], polygons[polygon]))
+    # neighbours that only touch share an edge, at most a sliver of rounding
+    smaller = np.minimum(shapely.area(regions)[region], shapely.area(polygons)[polygon])
+    real = area > 1e-9 * smaller
+    return region[real], polygon[real], area[real]
+
+
+def _units_are_polygons(task: Task, regions: gpd.GeoDataFrame, overlaps: Overlaps) -> bool:
+    if task.units != "auto":
+        return task.units == "polygons"
+    if not len(overlaps.region) or (task.kind == "polygon_shares" and task.columns is None):
+        return False  # a parcel of one class has no distribution of its own
+    polygon_area = np.median(overlaps.polygons.area.to_numpy()[np.unique(overlaps.polygon)])
+    region_area = np.median(regions.area.to_numpy()[np.unique(overlaps.region)])
+    return bool(polygon_area > region_area)
+
+
+def units_of_regions(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64], overlaps: Overlaps) -> Units:
+    """Interpolate the polygons' values to the regions by area."""
+    polygon_area = overlaps.polygons.area.to_numpy()
+    shared = sparse.csr_array(
+        (overlaps.area, (overlaps.region, overlaps.polygon)), shape=(len(regions), len(polygon_area))
+    )
+    covered = np.asarray(shared.sum(axis=1)).ravel()
+    coverage = covered / regions.area.to_numpy()
+    values = np.nan_to_num(overlaps.values)  # of polygons without a value, which share no area
+    if overlaps.amounts:
+        values = (values.T / polygon_area).T
+    total = np.asarray(shared @ values)
+    labelled = (coverage >= task.min_cover) & (covered > 0)
+    if overlaps.classes:
+        divisor = total.sum(axis=1)
+        labelled &= divisor > 0
+    elif overlaps.amounts:
+        divisor = covered / 1e6 if task.is_density else np.ones_like(covered)
+    else:
+        divisor = covered
+    rows = chosen[labelled[chosen]]
+    twice = int((coverage[rows] > 1.01).sum())
+    if twice:
+        log.warning("%s: label polygons overlap one another on %d regions; values there are mixed", task.name, twice)
+    log.info(
+        "%s: %d of %d regions have a label from %s; of the others labels cover less than min_cover %g",
+        task.name,
+        len(rows),
+        len(chosen),
+        task.path.name,
+        task.min_cover,
+    )
+    label = (total[rows].T / divisor[rows]).T
+    return region_units(
+        task,
+        regions,
+        rows,
+        one_of(label) if task.label == "class" else label,
+        np.minimum(coverage[rows], 1.0),
+        classes=overlaps.classes,
+        sources=_coarse(shared[rows], polygon_area, float(np.median(regions.area.to_numpy()))),
+    )
+
+
+def _coarse(shared: sparse.csr_array, area: NDArray[np.float64], region: float) -> sparse.csr_array | None:
+    """Return which units take their label from polygons larger than a region; None if there is no such polygon."""
+    met = np.unique(shared.indices)
+    large = met[area[met] > _COARSER * region]
+    return sparse.csr_array(shared[:, large]) if len(large) else None
+
+
+def units_of_polygons(task: Task, regions: gpd.GeoDataFrame, overlaps: Overlaps) -> Units:
+    """Make each polygon a sample, for which its regions stand by the area that they share."""
+    area = overlaps.polygons.area.to_numpy()
+    covered = np.bincount(overlaps.polygon, weights=overlaps.area, minlength=len(area))
+    # a corner of one region says nothing about a tract: `min_cover` of the smaller of the two is asked for
+    enough = covered >= task.min_cover * np.minimum(area, np.median(regions.area.to_numpy()))
+    rows = np.flatnonzero(enough & (covered > 0))
+    place = np.full(len(area), -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    kept = place[overlaps.polygon] >= 0
+    weight = overlaps.area[kept] / covered[overlaps.polygon[kept]]
+    weights = sparse.csr_array(
+        (weight, (place[overlaps.polygon[kept]], overlaps.region[kept])), shape=(len(rows), len(regions))
+    )
+    coverage = np.minimum(covered[rows] / area[rows], 1.0)
+    polygons = overlaps.polygons.iloc[rows]
+    values = overlaps.values[rows]  # noqa: PD011 - overlaps are no pandas frame
+    if overlaps.classes:
+        values = values / values.sum(axis=1, keepdims=True)
+    elif task.is_density:
+        values = values / (area[rows] / 1e6)
+    _log_coverage(task, coverage, left_out=int((covered > 0).sum()) - len(rows))
+    return Units(
+        task=task,
+        ids=polygons["id"].to_numpy(object),
+        geometry=gpd.GeoSeries(polygons.geometry.to_numpy(), index=polygons["id"], crs=regions.crs),
+        centres=np.asarray(weights @ shapely.get_coordinates(regions.centroid.to_numpy())),
+        group=group_of_units(weights, regions["group"].to_numpy(object)),
+        values=values,
+        weights=weights,
+        coverage=coverage,
+        kind="polygons",
+        classes=overlaps.classes,
+    )
+
+
+def _log_coverage(task: Task, coverage: NDArray[np.float64], *, left_out: int) -> None:
+    if len(coverage):
+        log.info(
+            "%s: %d polygons of %s are units; regions cover %.1f %% of a polygon in the median (%.1f to %.1f %%)",
+            task.name,
+            len(coverage),
+            task.path.name,
+            *(100 * np.quantile(coverage, [0.5, 0, 1])),
+        )
+    if left_out:
+        log.info("%s: %d polygons hold too little of any region (min_cover) and are left out", task.name, left_out)
