@@ -72,6 +72,6 @@ def judge_predictions(
     rows = np.arange(len(units))
     folds = calibration_folds(units, rows, settings, edge=edge, block=settings.block, seed=seed)
     # of a region without a prediction, as in a city that the task is not about, there is nothing to say
-    asked = np.where(np.isfinite(predicted)[:, None], features, np.nan)
+    asked = np.where(np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)[:, None], features, np.nan)
     area = None if folds is None else area_of_applicability(units, features, folds, asked=asked, seed=seed)
     return Trust(tuple(scores), intervals, area)
