@@ -231,8 +231,24 @@ class Pretrain(Section):
     weights_bands: tuple[Count, ...] | None = None
     """Bands of the file's first layer that the images' bands are, counted from 1, where it has others: `[4, 3, 2]`
     are red, green and blue of weights for Sentinel-2's 13 bands."""
+    band_mean: tuple[float, ...] | None = None
+    """Mean of each band, of values 0 to 1, that the weights expect; by default what `timm` states for the encoder's
+    name where weights are not random."""
+    band_std: tuple[Positive, ...] | None = None
+    """Spread of each band, likewise; goes with `band_mean`."""
     crop: Annotated[int, Field(ge=16, le=1024)] | None = None
     """Edge in pixels of the views that the encoder sees; 112 by default, 224 as published."""
+    poi_encoder: Literal["set2set", "mean", "attention"] | None = None
+    """How a region's set of POIs is read: `set2set` (the paper's), `mean`, or `attention` by learned queries."""
+    poi_positions: bool | None = None
+    """Whether the POI encoder reads where POIs lie in the patch, too; where that is unknown, as for counts, nothing
+    is added."""
+    poi_text: Path | None = None
+    """A folder whose vectors stand beside the category vectors: a sentence-transformers model, which encodes the
+    categories' names (needs `pip install 'mmgr[text]'`), or category vectors that `mmgr categories` wrote."""
+    crop_pois: bool | None = None
+    """Whether a view meets only the POIs inside its own crop, and an embedding those inside the patch, instead of all
+    of the region's, `pois.radius` included; POIs of unknown place are in every crop."""
     epochs: Annotated[int, Field(ge=0)] | None = None
     """How often each region is seen."""
     batch_size: Annotated[int, Field(ge=2)] | None = None

@@ -203,7 +203,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         inputs={"categories.model": config.categories.model} if config.categories.model else {},
         outputs=(layout.categories,),
     )
-    weights = config.pretrain.weights
+    weights, text = config.pretrain.weights, config.pretrain.poi_text
     yield Stage(
         name="pretrain",
         title="train the encoders without labels",
@@ -213,7 +213,10 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
             "pretrain": {key: value for key, value in shown["pretrain"].items() if key not in _WATCHERS},
             "seed": config.seed,
         },
-        inputs={"pretrain.weights": weights} if isinstance(weights, Path) else {},
+        inputs={
+            **({"pretrain.weights": weights} if isinstance(weights, Path) else {}),
+            **({"pretrain.poi_text": text} if text else {}),
+        },
         outputs=(layout.bundle,) if config.images else (),
         unfinished=(layout.pretrain,),
     )

@@ -1,104 +1,20 @@
 from __future__ import annotations
 
-import math
+import logging
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from learn_samples import small_recipe
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mmgr.errors import ConfigError
 from mmgr.learn import encoders
-from mmgr.learn.encoders import PoiEncoder, Set2Set, image_encoder, ragged_softmax
-
-CHANNELS, STEPS = 6, 5
-
-
-def bags() -> tuple[Tensor, Tensor]:
-    """Items of four sets, of which the third has none; not in the order of their sets."""
-    torch.manual_seed(0)
-    return torch.randn(9, CHANNELS), torch.tensor([0, 0, 1, 3, 3, 3, 1, 0, 3])
-
-
-# the trusted one's library compiles scripts in a way that PyTorch will drop
-trusted_import = pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")
-
-
-@trusted_import
-def test_set2set_equals_the_trusted_one_with_the_same_weights() -> None:
-    from torch_geometric.nn.aggr import Set2Set as Trusted
-
-    items, owner = bags()
-    order = owner.argsort(stable=True)  # the trusted one wants sorted sets
-    ours, trusted = Set2Set(CHANNELS, STEPS), Trusted(CHANNELS, STEPS)
-    trusted.lstm.load_state_dict(ours.lstm.state_dict())
-    found = ours(items, owner, torch.ones(9), 4)
-    assert torch.allclose(found, trusted(items[order], owner[order], dim_size=4), atol=1e-6)
-
-
-@trusted_import
-def test_an_item_with_a_count_equals_repeated_items() -> None:
-    from torch_geometric.nn.aggr import Set2Set as Trusted
-
-    items, owner = bags()
-    count = torch.tensor([1, 3, 2, 1, 7, 1, 1, 4, 2])
-    ours, trusted = Set2Set(CHANNELS, STEPS), Trusted(CHANNELS, STEPS)
-    trusted.lstm.load_state_dict(ours.lstm.state_dict())
-    found = ours(items, owner, count.float(), 4)
-    order = owner.repeat_interleave(count).argsort(stable=True)
-    repeated = items.repeat_interleave(count, 0)[order], owner.repeat_interleave(count)[order]
-    assert torch.allclose(found, trusted(*repeated, dim_size=4), atol=1e-6)
-    assert torch.allclose(found, ours(*repeated, torch.ones(len(order)), 4), atol=1e-6)
-
-
-def test_set2set_equals_explicit_loops_and_an_empty_set_reads_zeros() -> None:
-    items, owner = bags()
-    count = torch.tensor([1.0, 3, 2, 1, 7, 1, 1, 4, 2])
-    ours = Set2Set(CHANNELS, STEPS)
-    found = ours(items, owner, count, 4)
-    for region in range(4):
-        mine = [k for k in range(9) if owner[k] == region]
-        output, hidden, cell = torch.zeros(2 * CHANNELS), torch.zeros(CHANNELS), torch.zeros(CHANNELS)
-        weights = ours.lstm.state_dict()
-        for _ in range(STEPS):
-            gates = weights["weight_ih_l0"] @ output + weights["bias_ih_l0"]
-            gates = gates + weights["weight_hh_l0"] @ hidden + weights["bias_hh_l0"]
-            enter, forget, new, leave = gates.chunk(4)
-            cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
-            hidden = leave.sigmoid() * cell.tanh()
-            shares = [float(count[k]) * math.exp(float(items[k] @ hidden)) for k in mine]
-            readout = sum(
-                (s / sum(shares) * items[k] for s, k in zip(shares, mine, strict=True)), torch.zeros(CHANNELS)
-            )
-            output = torch.cat([hidden, readout])
-        assert torch.allclose(found[region], output, atol=1e-6)
-    assert not found[2, CHANNELS:].any()
-    assert found[2].isfinite().all()
-
-
-def test_the_order_of_pois_does_not_matter_and_no_poi_at_all_is_no_error() -> None:
-    items, owner = bags()
-    encoder = PoiEncoder(items, STEPS)
-    category, count = torch.arange(9), torch.ones(9)
-    order = torch.randperm(9)
-    found = encoder(category, count, owner, 4)
-    assert found.shape == (4, encoder.features) == (4, 2 * CHANNELS)
-    assert torch.allclose(found, encoder(category[order], count, owner[order], 4), atol=1e-6)
-    nothing = encoder(category[:0], count[:0], owner[:0], 2)
-    assert torch.allclose(nothing, found[2].expand(2, -1), atol=1e-6)
-
-
-def test_category_vectors_are_not_trained() -> None:
-    encoder = PoiEncoder(torch.randn(4, CHANNELS), STEPS)
-    assert "vectors" in encoder.state_dict()
-    assert all("vectors" not in name for name, _ in encoder.named_parameters())
-
-
-def test_softmax_of_large_logits_does_not_overflow() -> None:
-    weight = ragged_softmax(torch.tensor([1e4, 1e4, -1e4]), torch.tensor([0, 0, 1]), 3)
-    assert weight.tolist() == [0.5, 0.5, 1.0]
+from mmgr.learn.augment import normalise
+from mmgr.learn.encoders import image_encoder, view_scale
+from mmgr.learn.model import seeded_model
 
 
 @pytest.mark.parametrize(("name", "features"), [("test_resnet", 96), ("test_vit", 64)])
@@ -114,8 +30,12 @@ def test_an_unknown_encoder_names_the_nearest() -> None:
 
 
 def test_pretrained_weights_without_a_network_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise FileNotFoundError("An error happened while trying to locate the file on the Hub\nsecond line")
+    create = timm.create_model
+
+    def unreachable(name: str, *, pretrained: bool = False, **more: object) -> torch.nn.Module:
+        if pretrained:
+            raise FileNotFoundError("An error happened while trying to locate the file on the Hub\nsecond line")
+        return create(name, **more)
 
     monkeypatch.setattr(encoders.timm, "create_model", unreachable)
     with pytest.raises(ConfigError, match=r"pretrain\.weights: .*resnet18 cannot be had \(An error.*Hub\)\. They need"):
@@ -129,3 +49,93 @@ def test_weights_from_a_file_are_loaded_without_their_classifier(tmp_path: Path)
     images = torch.randn(2, 3, 32, 32)
     wanted = source.eval().forward_head(source.forward_features(images), pre_logits=True)
     assert torch.equal(encoder.eval()(images), wanted)
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext", "test_nfnet", "test_vit2", "test_maxvit"])
+def test_features_have_the_length_that_is_said_and_batches_are_channels_last(name: str) -> None:
+    # a MaxViT's windows ask for a certain size
+    recipe = small_recipe("simclr", encoder=name, crop=64 if name != "test_maxvit" else 160)
+    model = seeded_model(recipe, None, 3, seed=0).eval()
+    seen: list[Tensor] = []
+    model.image_encoder.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
+    views = torch.randn(2, 3, recipe.crop, recipe.crop)
+    features = model.encode_images(views)
+    assert features.shape == (2, model.image_features)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    weights = [p for p in model.image_encoder.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+    assert weights
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+    # the layout changes nothing but the speed
+    plain, _ = image_encoder(name, weights="random", bands=3, crop=recipe.crop)
+    plain.load_state_dict(model.image_encoder.state_dict())
+    assert torch.allclose(plain.eval()(views), features, atol=1e-4)
+
+
+@pytest.mark.parametrize("crop", [32, 48, 112])
+def test_a_transformer_is_built_for_the_crop(crop: int) -> None:
+    encoder, features = image_encoder("vit_tiny_patch16_224", weights="random", bands=3, crop=crop)
+    assert encoder.pos_embed.shape[1] == 1 + (crop // 16) ** 2
+    assert encoder(torch.zeros(1, 3, crop, crop)).shape == (1, features) == (1, 192)
+
+
+def test_a_crop_that_a_model_cannot_see_is_one_clear_error() -> None:
+    with pytest.raises(ConfigError, match=r"pretrain\.(crop|encoder): test_maxvit cannot .* 33"):
+        image_encoder("test_maxvit", weights="random", bands=3, crop=33)
+
+
+def test_random_weights_take_views_as_they_are() -> None:
+    for bands in (1, 3, 4):
+        model = seeded_model(small_recipe("simclr"), None, bands, seed=0)
+        assert torch.equal(model.view_factor, torch.ones(bands, 1, 1))
+        assert torch.equal(model.view_summand, torch.zeros(bands, 1, 1))
+
+
+@pytest.mark.parametrize("bands", [1, 3, 5])
+def test_weights_of_a_file_see_bands_as_timm_states_for_them(tmp_path: Path, bands: int) -> None:
+    source = timm.create_model("test_resnet", num_classes=0)  # of mean and spread 0.5
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    path = str(tmp_path / "w.safetensors")
+    model = seeded_model(small_recipe("simclr", weights=path), None, bands, seed=0).eval()
+    images = torch.rand(2, bands, 32, 32)
+    with torch.no_grad():
+        found, wanted = model.encode_images(normalise(images)), model.image_encoder((images - 0.5) / 0.5)
+    assert torch.allclose(found, wanted, atol=1e-5)
+    chosen = {"band_mean": [0.1 * (k + 1) for k in range(bands)], "band_std": [0.3] * bands}
+    model = seeded_model(small_recipe("simclr", weights=path, **chosen), None, bands, seed=0).eval()
+    mean = torch.tensor(chosen["band_mean"])[:, None, None]
+    with torch.no_grad():
+        found, wanted = model.encode_images(normalise(images)), model.image_encoder((images - mean) / 0.3)
+    assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_repeated_bands_have_repeated_means() -> None:
+    encoder = timm.create_model("resnet18", num_classes=0, in_chans=5)
+    factor, summand = view_scale(encoder, small_recipe("simclr", weights="pretrained"), 5)
+    images = torch.rand(5, 4, 4)
+    mean = torch.tensor([0.485, 0.456, 0.406, 0.485, 0.456])[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225, 0.229, 0.224])[:, None, None]
+    assert torch.allclose(normalise(images[None])[0] * factor + summand, (images - mean) / std, atol=1e-5)
+
+
+def test_means_of_other_bands_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"band_mean: 2 values for images of 3 bands"):
+        seeded_model(small_recipe("simclr", band_mean=(0.5, 0.5), band_std=(0.5, 0.5)), None, 3, seed=0)
+    with pytest.raises(ValueError, match="go together"):
+        small_recipe(band_mean=(0.5,))
+
+
+def test_weights_of_the_hub_for_other_bands_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    create, source = timm.create_model, timm.create_model("test_resnet", num_classes=7)
+
+    def from_hub(name: str, *, pretrained: bool = False, **more: object) -> torch.nn.Module:
+        overlay = {"pretrained_cfg_overlay": {"state_dict": source.state_dict()}} if pretrained else {}
+        return create(name, pretrained=pretrained, **more, **overlay)
+
+    monkeypatch.setattr(encoders.timm, "create_model", from_hub)
+    with caplog.at_level(logging.INFO, "mmgr"):
+        encoder, _ = image_encoder("test_resnet", weights="pretrained", bands=4, crop=32)
+    assert "test_resnet: its weights for 3 bands become weights for 4" in caplog.text
+    there, here = source.conv1[0].weight, encoder.conv1[0].weight
+    assert torch.allclose(here, there[:, [0, 1, 2, 0]] * 3 / 4)

@@ -62,6 +62,30 @@ def test_our_loss_lets_both_views_meet_the_pois_and_adds_the_side_task(vectors: 
     assert float(found.counts_chance) == pytest.approx(float(varies), abs=1e-4)
 
 
+def test_each_view_meets_the_pois_that_it_sees(vectors: Vectors) -> None:
+    model = make(vectors, counts_weight=0.0).train()
+    views, pois, alike = batch()
+    second = PoiBatch.from_bags(make_bags(SIZE, seed=7), 6)
+    # one region's POIs lie outside the second view
+    gone = second.owner == 1
+    second = replace(
+        second,
+        category=second.category[~gone],
+        count=second.count[~gone],
+        owner=second.owner[~gone],
+        place=second.place[~gone],
+        present=second.present & (torch.arange(SIZE) != 1),
+    )
+    found = model.losses(views, pois, alike, seen=(pois, second))
+    z1, z2 = model.image_head(model.image_encoder(torch.cat(views))).chunk(2)
+    inter = []
+    for z, some in ((z1, pois), (z2, second)):
+        u = model.poi_head(model.encode_pois(some))
+        inter.append(cross_modal(z, u, temperature=0.2, not_negative=alike, present=some.present))
+    assert float(found.inter) == pytest.approx(float(sum(part.loss for part in inter).detach() / 2), abs=1e-6)
+    assert float(found.inter) != pytest.approx(float(model.losses(views, pois, alike).inter), abs=1e-4)
+
+
 def test_a_batch_without_any_poi_trains_on_images_alone(vectors: Vectors) -> None:
     model = make(vectors).train()
     views, _, alike = batch()

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mmgr.categories import CategoryVectors
+from mmgr.categories.beside import with_second_vectors
 from mmgr.config import Config
 from mmgr.console import log, quiet
 from mmgr.errors import OtherTrainingError
@@ -40,6 +41,8 @@ def _train(config: Config, layout: Layout) -> None:
     store = RegionStore(layout.regions)
     recipe = resolve(config.pretrain)
     vectors = CategoryVectors.load(layout.categories) if config.pois else None
+    if vectors is not None and config.pretrain.poi_text is not None:
+        vectors = with_second_vectors(vectors, config.pretrain.poi_text)
     train = partial(
         pretrain,
         store,

@@ -128,11 +128,10 @@ def make_views(patches: Tensor, parameters: ViewParameters, crop: int) -> Tensor
     return normalise(recolour(resize(images, parameters, crop), parameters))
 
 
-def seeded_views(patches: Tensor, choices: Augmentation, crop: int, seed: np.random.SeedSequence) -> Tensor:
-    """Make a view of each patch, shape ``(B, H, W, C)`` to ``(B, C, crop, crop)``, that the seed alone decides."""
+def seeded_draw(size: int, choices: Augmentation, seed: np.random.SeedSequence) -> ViewParameters:
+    """Draw the parameters of ``size`` views, which the seed alone decides."""
     (number,) = seed.generate_state(1, np.uint64)
-    generator = torch.Generator().manual_seed(int(number >> 1))
-    return make_views(patches, draw(len(patches), choices, generator), crop)
+    return draw(size, choices, torch.Generator().manual_seed(int(number >> 1)))
 
 
 def resize(images: Tensor, parameters: ViewParameters, crop: int) -> Tensor:
@@ -205,11 +204,14 @@ def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Centre and scale bands: by ImageNet's mean and spread for three, by 0.5 and 0.25 otherwise."""
-    if images.shape[1] == 3:
-        mean, std = images.new_tensor(IMAGENET_MEAN), images.new_tensor(IMAGENET_STD)
-        return (images - mean[:, None, None]) / std[:, None, None]
-    return (images - 0.5) / 0.25
+    """Centre and scale bands of values 0 .. 1: by ImageNet's mean and spread for three, by 0.5 and 0.25 otherwise."""
+    mean, std = (images.new_tensor(values)[:, None, None] for values in band_statistics(images.shape[1]))
+    return (images - mean) / std
+
+
+def band_statistics(bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and spread of each band by which :func:`normalise` centres and scales."""
+    return (IMAGENET_MEAN, IMAGENET_STD) if bands == 3 else ((0.5,) * bands, (0.25,) * bands)
 
 
 def _boxes(size: int, choices: Augmentation, generator: torch.Generator) -> Tensor:

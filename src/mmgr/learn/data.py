@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmgr.errors import ArtefactError
 from mmgr.learn.negatives import Negatives
+from mmgr.learn.places import patch_frames, places_in_patch
 from mmgr.learn.recipes import Recipe
 from mmgr.store import PoiBags, RegionStore
 
@@ -55,14 +56,18 @@ class PoiBatch:
     """Whether a source covers a region (its POIs may be none), shape ``(B,)``, bool."""
     log_density: Tensor
     """``log(1 + POIs per km2)`` of each category, shape ``(B, categories)``; 0 where unknown."""
+    place: Tensor
+    """Where each entry lies in the patch or view, right and down from its top left as parts of its edge,
+    shape ``(m, 2)``; NaN where unknown, or where no recipe asks."""
 
     def __len__(self) -> int:
         return len(self.present)
 
     @classmethod
-    def from_bags(cls, bags: PoiBags, categories: int) -> PoiBatch:
-        """Make tensors of some regions' POIs."""
+    def from_bags(cls, bags: PoiBags, categories: int, frames: NDArray[np.float32] | None = None) -> PoiBatch:
+        """Make tensors of some regions' POIs, with places where the frames of their patches are given."""
         some = bags.count > 0  # an entry that stands for no POI is none
+        place = np.full_like(bags.offset, np.nan) if frames is None else places_in_patch(bags, frames)
         return cls(
             category=torch.from_numpy(bags.category[some].astype(np.int64)),
             count=torch.from_numpy(bags.count[some]),
@@ -70,6 +75,7 @@ class PoiBatch:
             present=torch.from_numpy(np.bincount(bags.owner[some], minlength=len(bags)) > 0),
             known=torch.from_numpy(bags.known),
             log_density=torch.from_numpy(np.log1p(np.nan_to_num(bags.densities(categories)))),
+            place=torch.from_numpy(place[some]),
         )
 
     def to(self, device: torch.device) -> PoiBatch:
@@ -173,10 +179,18 @@ class Batches:
             rows=rows,
             first=first,
             second=second,
-            pois=PoiBatch.from_bags(self.store.bags.take(rows), len(self.store.info.taxonomy)),
+            pois=self._pois(rows),
             near=near,
             not_negative=self.negatives.inter(rows, rows, near),
         )
+
+    @cached_property
+    def _frames(self) -> NDArray[np.float32]:
+        return patch_frames(self.store.regions)
+
+    def _pois(self, rows: NDArray[np.int64]) -> PoiBatch:
+        frames = self._frames[rows] if self.recipe.uses_places else None
+        return PoiBatch.from_bags(self.store.bags.take(rows), len(self.store.info.taxonomy), frames)
 
     def _pair(self, patches: list[NDArray[np.uint8]], random: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Choose the dates of the two views of each region."""

@@ -15,6 +15,7 @@ from mmgr.errors import ArtefactError
 from mmgr.learn.augment import normalise, resize, whole
 from mmgr.learn.data import PoiBatch, prefetched
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model
+from mmgr.learn.places import patch_frames
 from mmgr.learn.recipes import Recipe
 from mmgr.store import RegionStore
 
@@ -60,6 +61,7 @@ def embed(
     images = np.full((len(store), model.image_features), np.nan, np.float32)
     pois = np.full((len(store), model.poi_features), np.nan, np.float32)
     bags = store.bags
+    frames = patch_frames(store.regions) if recipe.uses_places else None
     chunks = [np.arange(start, min(start + batch, len(store))) for start in range(0, len(store), batch)]
     patches = prefetched(store.patches(rows) for rows in chunks)
     with torch.inference_mode():
@@ -72,7 +74,8 @@ def embed(
                 starts = np.cumsum(views)[seen] - views[seen]
                 images[rows[seen]] = np.add.reduceat(features, starts) / views[seen][:, None]
             if model.poi_features:
-                some = PoiBatch.from_bags(bags.take(rows), model.categories).to(place)
+                where = None if frames is None else frames[rows]
+                some = PoiBatch.from_bags(bags.take(rows), model.categories, where).to(place)
                 known = bags.known[rows]
                 pois[rows[known]] = model.describe_pois(some).float().cpu().numpy()[known]
     return Embeddings(

@@ -1,16 +1,20 @@
-"""Encoders: any `timm` model for images, Set2Set for a region's points of interest."""
+"""Image encoders: any `timm` model, with random, published or one's own weights, and what they want to see."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
+from mmgr.console import log
 from mmgr.errors import ConfigError
+from mmgr.learn.augment import IMAGENET_MEAN, IMAGENET_STD, band_statistics
+from mmgr.learn.recipes import Recipe
 from mmgr.learn.weights import load_weights
 
 
@@ -35,7 +39,8 @@ def image_encoder(
     Raises
     ------
     ConfigError
-        If `timm` has no such model, its weights cannot be had, or it cannot see images of this size.
+        If `timm` has no such model, its weights cannot be had, it cannot see images of this size, or it does not
+        make one vector of them.
     ArtefactError
         If a file of weights belongs to another architecture, patch size or number of bands.
     """
@@ -44,98 +49,68 @@ def image_encoder(
         hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
         raise ConfigError(f"pretrain.encoder: timm has no model {name!r}; {hint}")
     # transformers are built for one size of image
-    size = {"img_size": crop} if _has_fixed_size(name) else {}
+    made = {"num_classes": 0, "in_chans": bands, **({"img_size": crop} if _has_fixed_size(name) else {})}
     try:
-        encoder = timm.create_model(name, pretrained=weights == "pretrained", num_classes=0, in_chans=bands, **size)
+        encoder = timm.create_model(name, **made)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        if weights != "pretrained":
-            raise ConfigError(f"pretrain.encoder: {name} cannot be made for {crop} pixels: {error}") from error
-        raise ConfigError(
-            f"pretrain.weights: the pretrained weights of {name} cannot be had ({_first_line(error)}). They need a "
-            "network, or an earlier download; set `weights: random`, or give the path of a safetensors file."
-        ) from error
-    if weights not in {"random", "pretrained"}:
+        raise ConfigError(f"pretrain.encoder: {name} cannot be made for {crop} pixels: {_first_line(error)}") from error
+    if weights == "pretrained":
+        encoder = _pretrained(name, made)
+    elif weights != "random":
         load_weights(encoder, Path(weights), name=name, bands=weights_bands)
     return encoder, _features(encoder, name, bands, crop)
 
 
-class Set2Set(nn.Module):
-    """Read a set by attention, several times (Vinyals, Bengio, Kudlur 2016, equations 3 to 7).
+def view_scale(encoder: nn.Module, recipe: Recipe, bands: int) -> tuple[Tensor, Tensor]:
+    """Return the factor and the summand that turn normalised views into what an encoder's weights expect.
 
-    In each step an LSTM makes a query, the query weighs the set's items, and their weighted mean goes back
-    to the LSTM. The order of the items does not matter. An item that stands for ``n`` equal ones gets
-    ``log n`` on its logit, which equals ``n`` repeated items exactly.
+    Published weights saw bands with a mean and spread that `timm` states for them; for one band, the mean of
+    the three, and for more than three they repeat, as the first layer's weights do. Random weights take
+    views as they are.
 
-    A set without items has a readout of zeros in each step, so that its output is that of the LSTM alone.
+    Returns
+    -------
+    Shape ``(bands, 1, 1)`` each; exactly 1 and 0 where nothing changes.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe states means of another number of bands.
     """
-
-    def __init__(self, channels: int, steps: int) -> None:
-        super().__init__()
-        self.steps = steps
-        self.lstm = nn.LSTM(2 * channels, channels)
-
-    def forward(self, items: Tensor, owner: Tensor, count: Tensor, sets: int) -> Tensor:
-        """Read ``B`` sets.
-
-        Parameters
-        ----------
-        items
-            Vectors of all sets' items, shape ``(m, channels)``.
-        owner
-            Set of each item, shape ``(m,)``, int64.
-        count
-            How many equal items each stands for, shape ``(m,)``.
-        sets
-            ``B``.
-
-        Returns
-        -------
-        Shape ``(B, 2 * channels)``: the last query and its readout.
-        """
-        channels = items.shape[1]
-        output = items.new_zeros(sets, 2 * channels)
-        state = (items.new_zeros(1, sets, channels), items.new_zeros(1, sets, channels))
-        log_count = count.log()  # (m,)
-        for _ in range(self.steps):
-            query, state = self.lstm(output[None], state)
-            query = query[0]  # (B, channels)
-            logits = (items * query[owner]).sum(1) + log_count  # (m,)
-            weight = ragged_softmax(logits, owner, sets)
-            readout = torch.zeros_like(query).index_add(0, owner, weight[:, None] * items)  # (B, channels)
-            output = torch.cat([query, readout], 1)
-        return output
+    there = torch.tensor(band_statistics(bands))  # (2, bands)
+    here = there
+    if recipe.band_mean is not None and recipe.band_std is not None:
+        if len(recipe.band_mean) != bands:
+            raise ConfigError(f"pretrain.band_mean: {len(recipe.band_mean)} values for images of {bands} bands.")
+        here = torch.tensor([recipe.band_mean, recipe.band_std])
+    elif recipe.weights != "random":
+        stated = _stated(encoder)
+        three = torch.tensor([stated.get("mean") or IMAGENET_MEAN, stated.get("std") or IMAGENET_STD])
+        here = three.mean(1, keepdim=True) if bands == 1 else three[:, torch.arange(bands) % three.shape[1]]
+    (mean, std), (new_mean, new_std) = there, here
+    return (std / new_std)[:, None, None], ((mean - new_mean) / new_std)[:, None, None]
 
 
-def ragged_softmax(logits: Tensor, owner: Tensor, sets: int) -> Tensor:
-    """Return the softmax of logits within each set; both have shape ``(m,)``."""
-    # softmax does not change when each set's largest logit is taken off, and exp cannot overflow then
-    largest = logits.new_full((sets,), -torch.inf).scatter_reduce(0, owner, logits.detach(), "amax")
-    weight = (logits - largest[owner]).exp()
-    total = logits.new_zeros(sets).index_add(0, owner, weight)
-    return weight / total[owner]
+def _pretrained(name: str, made: dict[str, int]) -> nn.Module:
+    """Ask the `timm` hub for a model that can be made."""
+    try:
+        encoder: nn.Module = timm.create_model(name, pretrained=True, **made)
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"pretrain.weights: the pretrained weights of {name} cannot be had ({_first_line(error)}). They need a "
+            "network, or an earlier download; set `weights: random`, or give the path of a safetensors file."
+        ) from error
+    there = (_stated(encoder).get("input_size") or (3,))[0]
+    if there != made["in_chans"]:
+        log.info(
+            "%s: its weights for %d bands become weights for %d by timm's convention", name, there, made["in_chans"]
+        )
+    return encoder
 
 
-class PoiEncoder(nn.Module):
-    """Set2Set over the category vectors of a region's POIs.
-
-    The category vectors are learned beforehand (Huang et al. 2022) and stay as they are.
-    """
-
-    def __init__(self, vectors: Tensor, steps: int) -> None:
-        super().__init__()
-        self.vectors: Tensor
-        self.register_buffer("vectors", vectors.float())  # (categories, dimensions)
-        self.set2set = Set2Set(vectors.shape[1], steps)
-
-    @property
-    def features(self) -> int:
-        """Length of the output."""
-        return 2 * int(self.vectors.shape[1])
-
-    def forward(self, category: Tensor, count: Tensor, owner: Tensor, regions: int) -> Tensor:
-        """Encode the POIs of ``B`` regions, entries of shape ``(m,)`` each, to shape ``(B, features)``."""
-        output: Tensor = self.set2set(self.vectors[category], owner, count, regions)
-        return output
+def _stated(encoder: nn.Module) -> dict[str, Any]:
+    """Return what `timm` states of an encoder's published weights."""
+    return dict(getattr(encoder, "pretrained_cfg", {}))
 
 
 def _has_fixed_size(name: str) -> bool:
@@ -155,6 +130,11 @@ def _features(encoder: nn.Module, name: str, bands: int, crop: int) -> int:
         ) from error
     finally:
         encoder.train(training)
+    if output.ndim != 2:
+        raise ConfigError(
+            f"pretrain.encoder: {name} gives features of shape {tuple(output.shape)} for an image, where one vector is "
+            "needed; choose a `timm` model that pools."
+        )
     return int(output.shape[1])
 
 

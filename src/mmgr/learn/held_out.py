@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from mmgr.learn.augment import seeded_views
+from mmgr.learn.augment import make_views, seeded_draw
 from mmgr.learn.data import LEAST_HELD_OUT, Batch, Batches, Purpose, seed_for
 from mmgr.learn.losses import retrieval
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.negatives import same_pois
+from mmgr.learn.places import seen_in_views
 from mmgr.store import PoiBags
 
 
@@ -57,11 +58,9 @@ def measure(model: MultiModalModel, batches: Batches, device: torch.device) -> H
     z1, z2 = (torch.cat([part[number] for part in parts]) for number in (0, 1))  # (n, 128) each
     view_retrieval, view_chance = retrieval(z1, z2)
     poi_retrieval = poi_chance = z1.new_tensor(math.nan)
-    bags = batches.store.bags.take(batches.held_out)
-    present = torch.from_numpy(bags.present).to(z1.device)
-    if model.recipe.uses_pois and present.any():
-        same = torch.from_numpy(_indistinct(bags)).to(z1.device)
-        u = torch.cat([part[2] for part in parts])
+    u, present = (torch.cat([part[number] for part in parts]) if model.recipe.uses_pois else None for number in (2, 3))
+    if u is not None and present is not None and present.any():
+        same = torch.from_numpy(_indistinct(batches.store.bags.take(batches.held_out))).to(z1.device)
         poi_retrieval, poi_chance = retrieval(z1, u, not_negative=same, present=present)
     return HeldOutMeasures(
         held_out_view_retrieval=float(view_retrieval),
@@ -120,16 +119,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _project(model: MultiModalModel, batch: Batch, seed: int) -> tuple[Tensor, ...]:
-    """Return the projections of both views and of the POIs, shape ``(B, 128)`` each; the last only with POIs."""
+    """Return the projections of both views, and with POIs theirs and who has any; ``(B, 128)`` and ``(B,)``."""
     recipe = model.recipe
-    views = [
-        seeded_views(patches, recipe.augmentation, recipe.crop, seed_for(Purpose.HELD_OUT, seed, number, batch.step))
-        for number, patches in enumerate((batch.first, batch.second), 1)
+    drawn = [
+        seeded_draw(len(batch.rows), recipe.augmentation, seed_for(Purpose.HELD_OUT, seed, number, batch.step))
+        for number in (1, 2)
     ]
+    patches = (batch.first, batch.second)
+    views = [make_views(some, parameters, recipe.crop) for some, parameters in zip(patches, drawn, strict=True)]
     found = model.image_head(model.encode_images(torch.cat(views))).chunk(2)
     if not recipe.uses_pois:
         return tuple(found)
-    return (*found, model.poi_head(model.encode_pois(batch.pois)))
+    pois = seen_in_views(batch.pois, drawn[0]) if recipe.crop_pois else batch.pois
+    return (*found, model.poi_head(model.encode_pois(pois)), pois.present)
 
 
 def _indistinct(bags: PoiBags) -> NDArray[np.bool_]:

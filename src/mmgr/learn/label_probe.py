@@ -17,6 +17,7 @@ from mmgr.learn.augment import normalise, resize, whole
 from mmgr.learn.data import PoiBatch, prefetched
 from mmgr.learn.held_out import evaluating
 from mmgr.learn.model import MultiModalModel
+from mmgr.learn.places import patch_frames
 from mmgr.store import RegionStore
 
 Vectors = NDArray[np.float32]
@@ -45,12 +46,14 @@ def probe_labels(
     """Score a model's features; the model is as it was before, and no global generator is drawn from."""
     image = np.full((len(store), model.image_features), np.nan, np.float32)
     poi = np.full((len(store), model.poi_features), np.nan, np.float32)
+    frames = patch_frames(store.regions) if model.recipe.uses_places else None
     with evaluating(model):
         for rows, features in image_features(model, store, probe.rows, device, batch=batch):
             image[rows] = features
             if model.poi_features:
                 known = rows[store.bags.known[rows]]
-                some = PoiBatch.from_bags(store.bags.take(known), model.categories).to(device)
+                where = None if frames is None else frames[known]
+                some = PoiBatch.from_bags(store.bags.take(known), model.categories, where).to(device)
                 poi[known] = model.describe_pois(some).float().cpu().numpy()
     return dict(probe.score(image, np.concatenate([image, poi], axis=1)))
 

@@ -1,7 +1,7 @@
 """The model: two encoders that meet in one space, and its losses (Bai et al. 2023, figure 2).
 
     patch -> two views -> image encoder -> h (B, F) -> image head -> z (B, 128)   intra-modal: z1 with z2
-    POIs  -> category vectors -> Set2Set -> g (B, P) -> POI head  -> u (B, 128)   inter-modal: z1 with u
+    POIs  -> category vectors -> a pool  -> g (B, P) -> POI head  -> u (B, 128)   inter-modal: z1 with u
 
     loss = lambda * intra + (1 - lambda) * inter                                  (+ the recipe's side task)
 
@@ -11,6 +11,7 @@ What is kept afterwards is ``h`` and ``g``; the heads are thrown away.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -24,8 +25,10 @@ from torch.nn.functional import mse_loss
 
 from mmgr.errors import ConfigError
 from mmgr.learn.data import PoiBatch
-from mmgr.learn.encoders import PoiEncoder, image_encoder
+from mmgr.learn.encoders import image_encoder, view_scale
 from mmgr.learn.losses import Contrast, cross_modal, nt_xent, retrieval
+from mmgr.learn.places import seen_in_patches
+from mmgr.learn.poi_encoders import PoiEncoder
 from mmgr.learn.recipes import Recipe
 from mmgr.store import PoiBags
 
@@ -77,19 +80,27 @@ class MultiModalModel(nn.Module):
         self.recipe = recipe
         self.bands = bands
         self.image_encoder, features = image_encoder(
-            recipe.encoder,
-            weights=recipe.weights,
-            bands=bands,
-            crop=recipe.crop,
-            weights_bands=recipe.weights_bands,
+            recipe.encoder, weights=recipe.weights, bands=bands, crop=recipe.crop, weights_bands=recipe.weights_bands
         )
         self.image_encoder.to(memory_format=torch.channels_last)
         self.image_features = features
+        # part of the model, so that a bundle knows what its weights expect
+        factor, summand = view_scale(self.image_encoder, recipe, bands)
+        self.view_factor: Tensor
+        self.view_summand: Tensor
+        self.register_buffer("view_factor", factor)
+        self.register_buffer("view_summand", summand)
         self.image_head = _head(features, recipe.image_hidden or features, recipe.projection)
         if not recipe.uses_pois or vectors is None:
             return
         categories = len(vectors)
-        self.poi_encoder = PoiEncoder(torch.from_numpy(np.ascontiguousarray(vectors)), recipe.poi_steps)
+        self.poi_encoder = PoiEncoder(
+            torch.from_numpy(np.ascontiguousarray(vectors)),
+            pool=recipe.poi_encoder,
+            steps=recipe.poi_steps,
+            heads=recipe.poi_heads,
+            positions=recipe.poi_positions,
+        )
         self.poi_head = _head(self.poi_encoder.features, recipe.poi_hidden, recipe.projection)
         self.counts_head = nn.Linear(features, categories) if recipe.counts_weight else None
         self.density_mean: Tensor
@@ -125,23 +136,26 @@ class MultiModalModel(nn.Module):
 
     def encode_images(self, views: Tensor) -> Tensor:
         """Turn normalised views, shape ``(B, C, crop, crop)``, into features ``h``, shape ``(B, F)``, float32."""
+        views = torch.addcmul(self.view_summand, self.view_factor, views)
         with self._autocast(views.device):
             features: Tensor = self.image_encoder(views.contiguous(memory_format=torch.channels_last))
         return features.float()
 
     def encode_pois(self, pois: PoiBatch) -> Tensor:
         """Turn the POIs of ``B`` regions into features ``g``, shape ``(B, P)``, float32."""
-        features: Tensor = self.poi_encoder(pois.category, pois.count, pois.owner, len(pois))
+        features: Tensor = self.poi_encoder(pois.category, pois.count, pois.owner, len(pois), pois.place)
         return features
 
     def describe_pois(self, pois: PoiBatch) -> Tensor:
         """Return the POI part of an embedding, shape ``(B, poi_features)``.
 
-        It is Set2Set's readout and, beside it, the sum over categories of ``log(1 + POIs per km2)`` times the
-        category's vector. The readout is a weighted mean: its softmax forgets how many POIs there are, which is
-        what says most of how many people there are. The sum keeps it.
+        It is the POI encoder's readout and, beside it, the sum over categories of ``log(1 + POIs per km2)`` times
+        the category's vector. Set2Set's readout is a weighted mean: its softmax forgets how many POIs there are,
+        which is what says most of how many people there are. The sum keeps it.
+
+        Where views met the POIs inside their crops, the readout is that of the POIs inside the whole patch.
         """
-        features = self.encode_pois(pois)
+        features = self.encode_pois(seen_in_patches(pois) if self.recipe.crop_pois else pois)
         if not self.recipe.density_features:
             return features
         return torch.cat([features, pois.log_density @ self.poi_encoder.vectors], 1)
@@ -162,6 +176,7 @@ class MultiModalModel(nn.Module):
         pois: PoiBatch,
         not_negative: Tensor | None = None,
         near: Tensor | None = None,
+        seen: tuple[PoiBatch, PoiBatch] | None = None,
     ) -> LossParts:
         """Compute the losses of a batch.
 
@@ -175,6 +190,8 @@ class MultiModalModel(nn.Module):
             Pairs of regions that are no inter-modal negatives, shape ``(B, B)``; by default none.
         near
             Pairs of regions that are no intra-modal negatives, shape ``(B, B)``; by default none.
+        seen
+            The POIs that each view meets, where that is not all of its region's.
         """
         recipe = self.recipe
         # h (2B, F); one pass has one set of batch statistics, as many passes have as many
@@ -188,10 +205,12 @@ class MultiModalModel(nn.Module):
         inter = counts = Contrast(nothing, nothing)
         poi_retrieval, temperature = (nothing, nothing), nothing
         if recipe.uses_pois:
-            u = self.poi_head(self.encode_pois(pois))  # (B, 128)
-            inter = self._inter(z1, z2, u, pois.present, not_negative)
+            met = seen or (pois,)
+            u = [self.poi_head(self.encode_pois(some)) for some in met]  # (B, 128) each
+            pairs = [(z, u[k % len(u)], met[k % len(u)].present) for k, z in enumerate((z1, z2))]
+            inter = self._inter(pairs if recipe.both_views_meet_pois else pairs[:1], not_negative)
             total = total + (1 - recipe.intra_weight) * inter.loss
-            poi_retrieval = retrieval(z1, u, not_negative=not_negative, present=pois.present)
+            poi_retrieval = retrieval(z1, u[0], not_negative=not_negative, present=met[0].present)
             temperature = self.temperature.detach()
         if recipe.counts_weight:
             counts = self._counts(features, pois)
@@ -212,12 +231,12 @@ class MultiModalModel(nn.Module):
             features=features[: len(z1)].detach(),
         )
 
-    def _inter(self, z1: Tensor, z2: Tensor, u: Tensor, present: Tensor, not_negative: Tensor | None) -> Contrast:
-        """Contrast one view or both, each ``(B, 128)``, with the POIs."""
+    def _inter(self, pairs: Sequence[tuple[Tensor, Tensor, Tensor]], not_negative: Tensor | None) -> Contrast:
+        """Contrast views ``z`` with the POIs ``u`` that they meet, each ``(B, 128)``, where some are present."""
         contrast = nt_xent if self.recipe.negatives == "joint" else cross_modal
         parts = [
             contrast(z, u, temperature=self.temperature, not_negative=not_negative, present=present)
-            for z in ((z1, z2) if self.recipe.both_views_meet_pois else (z1,))
+            for z, u, present in pairs
         ]
         return Contrast(
             torch.stack([part.loss for part in parts]).mean(), torch.stack([part.chance for part in parts]).mean()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from mmgr.learn.encoders import Set2Set
 from mmgr.learn.poi_set_data import PoiParts, PoiSets
+from mmgr.learn.set_pools import Set2Set
 
 KNOTS = 12
 """Bumps on the axis of log distance that tell an encoder how far a POI is."""

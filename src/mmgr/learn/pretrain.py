@@ -24,7 +24,7 @@ from torch import Tensor
 
 from mmgr.console import log, track
 from mmgr.errors import ArtefactError, ConfigError, MmgrError, OtherTrainingError
-from mmgr.learn.augment import seeded_views
+from mmgr.learn.augment import ViewParameters, make_views, seeded_draw
 from mmgr.learn.checkpoints import Cadence, Progress, newest_intact, save_checkpoint
 from mmgr.learn.choices import announce
 from mmgr.learn.data import Batch, Batches, Purpose, seed_for
@@ -34,6 +34,7 @@ from mmgr.learn.label_probe import LabelProbe, probe_labels
 from mmgr.learn.manners import interruptible, quiet_lightning
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
 from mmgr.learn.monitor import Monitor
+from mmgr.learn.places import seen_in_views
 from mmgr.learn.recipes import Recipe
 from mmgr.learn.resume import claim, identity, training_hash
 from mmgr.store import RegionStore
@@ -197,17 +198,22 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
 
     def training_step(self, batch: Batch, index: int) -> Tensor:  # noqa: ARG002 - Lightning's name
         """Return the loss of a batch."""
-        views = self._view(batch.first, batch, 0), self._view(batch.second, batch, 1)
+        drawn = self._drawn(batch, 0), self._drawn(batch, 1)
+        crop = self.recipe.crop
+        views = make_views(batch.first, drawn[0], crop), make_views(batch.second, drawn[1], crop)
+        seen = None
+        if self.recipe.uses_pois and self.recipe.crop_pois:
+            seen = seen_in_views(batch.pois, drawn[0]), seen_in_views(batch.pois, drawn[1])
         with self._seeded_dropout(batch):
-            parts = self.model.losses(views, batch.pois, batch.not_negative, batch.near)
+            parts = self.model.losses(views, batch.pois, batch.not_negative, batch.near, seen)
         self._now = parts.total.detach(), batch
         self.monitor.add(parts, len(batch.rows))
         return parts.total
 
-    def _view(self, patches: Tensor, batch: Batch, number: int) -> Tensor:
-        """Make one view of each patch, shape ``(B, C, crop, crop)``."""
+    def _drawn(self, batch: Batch, number: int) -> ViewParameters:
+        """Draw the parameters of one view of each region."""
         seed = seed_for(Purpose.VIEWS, self.seed, batch.epoch, 2 * batch.step + number)
-        return seeded_views(patches, self.recipe.augmentation, self.recipe.crop, seed)
+        return seeded_draw(len(batch.rows), self.recipe.augmentation, seed)
 
     @contextlib.contextmanager
     def _seeded_dropout(self, batch: Batch) -> Iterator[None]:

@@ -59,14 +59,25 @@ class Recipe(Choices):
     """Edge of a view in pixels."""
     image_hidden: Count | None = None
     """Hidden units of the image head; by default as many as the encoder's features, as in the paper."""
+    band_mean: tuple[float, ...] | None = None
+    """Mean of each band that the encoder's weights expect, of values 0 .. 1; by default those that `timm` states
+    for pretrained weights and files, and the views' own for random ones."""
+    band_std: tuple[Positive, ...] | None = None
+    """Spread of each band, likewise."""
+    poi_encoder: Literal["set2set", "mean", "attention"] = "set2set"
+    """How a region's set of POIs is read."""
     poi_steps: Count = 5
     """Steps of Set2Set."""
+    poi_heads: Count = 4
+    """Queries of attention."""
+    poi_positions: bool = False
+    """Whether the POI encoder reads where POIs lie in the patch."""
     poi_hidden: Count = 256
     """Hidden units of the POI head."""
     projection: Count = 128
     """Dimensions in which images and POIs meet."""
     density_features: bool = True
-    """Whether log densities of POIs stand beside Set2Set's readout in the embedding."""
+    """Whether log densities of POIs stand beside the POI encoder's readout in the embedding."""
 
     # the losses
     intra_weight: Fraction = 0.5
@@ -97,6 +108,8 @@ class Recipe(Choices):
     augmentation: Augmentation = Augmentation(vertical_flip=0.5, quarter_turns=True)
     dates_as_views: bool = True
     """Whether the two views come from two dates where a region has several."""
+    crop_pois: bool = False
+    """Whether a view meets only the POIs inside its own crop; by default it meets all of its region."""
     views_together: bool = True
     """Whether the encoder sees both views in one pass, so that its batch norms know the batch by all of its views; the
     published code passes them one after the other."""
@@ -123,6 +136,13 @@ class Recipe(Choices):
     """`auto` is bfloat16 where the processor computes with it."""
 
     @model_validator(mode="after")
+    def _bands_have_both(self) -> Recipe:
+        lengths = [None if values is None else len(values) for values in (self.band_mean, self.band_std)]
+        if lengths[0] != lengths[1]:
+            raise ValueError("`band_mean` and `band_std` go together, one value of each for each band")
+        return self
+
+    @model_validator(mode="after")
     def _learns_something(self) -> Recipe:
         if list(self.drops) != sorted(self.drops):
             raise ValueError("the drops of the learning rate must be in order")
@@ -132,6 +152,11 @@ class Recipe(Choices):
     def uses_pois(self) -> bool:
         """Whether any loss needs POIs."""
         return self.intra_weight < 1 or self.counts_weight > 0
+
+    @property
+    def uses_places(self) -> bool:
+        """Whether it matters where POIs lie."""
+        return self.uses_pois and (self.poi_positions or self.crop_pois)
 
     def learning_rate_at(self, progress: float) -> float:
         """Return the learning rate at a part of the training, ``0 <= progress < 1``.
@@ -199,6 +224,11 @@ def resolve(settings: Pretrain) -> Recipe:
         "weights": str(settings.weights),
         "weights_bands": settings.weights_bands,
         "crop": settings.crop,
+        "band_mean": settings.band_mean,
+        "band_std": settings.band_std,
+        "poi_encoder": settings.poi_encoder,
+        "poi_positions": settings.poi_positions,
+        "crop_pois": settings.crop_pois,
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,

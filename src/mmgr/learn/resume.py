@@ -34,7 +34,7 @@ def identity(
     content.update(store.info.to_json().encode())
     content.update("\n".join(store.regions.index).encode())
     content.update(repr(store.dates()).encode())
-    for values in (bags.starts, bags.category, bags.count, bags.area_km2):
+    for values in (bags.starts, bags.category, bags.count, bags.area_km2, bags.offset):
         content.update(values.tobytes())
     content.update("\n".join(bags.unit).encode())
     sample = np.unique(np.linspace(0, len(store) - 1, SAMPLED_PATCHES).astype(np.int64))
