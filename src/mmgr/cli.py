@@ -188,6 +188,47 @@ def info(
         typer.echo(f"{name:<{width}}  {value}")
 
 
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="A new folder for images, POIs, labels, city.yaml and the truth.")],
+    regions: Annotated[int, typer.Option("--regions", help="Regions of all cities together.")],
+    cities: Annotated[int, typer.Option("--cities", help="Cities that share them.")] = 1,
+    layout: Annotated[
+        str, typer.Option("--layout", help="contiguous: mosaics; scattered: one image for each place.")
+    ] = "contiguous",
+    pixels: Annotated[int, typer.Option("--pixels", help="Edge of a region in pixels, a multiple of 16.")] = 128,
+    metres_per_pixel: Annotated[float, typer.Option("--metres-per-pixel", help="Edge of a pixel.")] = 1.0,
+    dates: Annotated[int, typer.Option("--dates", help="Images of each place, of further seasons and suns.")] = 1,
+    noise: Annotated[
+        float, typer.Option("--noise", help="Of the labels, in parts of their signal: R2 is at most 1/(1 + noise^2).")
+    ] = 0.3,
+    dirt: Annotated[
+        float, typer.Option("--dirt", help="Part of the POIs that is double, unnamed, and (a tenth of it) far away.")
+    ] = 0.0,
+    pois_as: Annotated[str, typer.Option("--pois-as", help="geojson, or parquet for many points.")] = "geojson",
+    seed: Annotated[int, typer.Option("--seed", help="Of everything; one seed gives one city.")] = 0,
+) -> None:
+    """Make a city of which the truth is known, as the files that a user has."""
+    from mmgr.synth import Dirt, Settings, write_city  # noqa: PLC0415
+
+    settings = Settings(
+        regions=regions,
+        cities=cities,
+        layout=layout,
+        pixels=pixels,
+        metres_per_pixel=metres_per_pixel,
+        dates=dates,
+        noise=noise,
+        dirt=Dirt(duplicates=dirt, outside=dirt / 10, unnamed=dirt),
+        seed=seed,
+    )
+    made = write_city(folder, settings, pois_as=pois_as)
+    typer.echo(f"Made {len(made.truth):,} regions of {settings.edge:g} m in {folder}; what is true: truth.parquet")
+    best = ", ".join(f"{name} {value:.3f}" for name, value in made.ceilings().items())
+    typer.echo(f"R2 at best: {best}")
+    typer.echo(f"Next: mmgr run {folder / 'city.yaml'}")
+
+
 bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench", help="Measure what a stage costs on this machine, on made inputs.")
 
