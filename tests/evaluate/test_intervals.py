@@ -1,17 +1,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.model_selection import KFold
 
 from mmgr.config import Evaluate
-from mmgr.evaluate import IntervalScore, Units, predict_everywhere, predict_intervals, score_intervals
+from mmgr.evaluate import (
+    IntervalScore,
+    Units,
+    judge_predictions,
+    predict_everywhere,
+    predict_intervals,
+    score_intervals,
+)
 from mmgr.evaluate import intervals as module
-from mmgr.evaluate.intervals import calibration_folds
+from mmgr.evaluate.intervals import TunedOnGroups, beside_groups, calibration_folds
+from mmgr.evaluate.plans import tuning_groups
 from mmgr.evaluate.probes import make_probe
+from mmgr.evaluate.splits import block_of
+from mmgr.evaluate.tuning import inner_folds
 
 Make = Callable[..., Units]
 SETTINGS = Evaluate(seeds=1, probes=("ridge",), splits=("blocks",))
@@ -35,9 +47,17 @@ def test_bounds_are_those_of_cv_plus_with_blocks_as_folds(units: Make) -> None:
     some, X = town(units, seed=0, side=10, transform="none")
     folds = calibration_folds(some, np.arange(100), SETTINGS, edge=100, block=200.0, seed=0)
     assert folds is not None
-    found = module._fit_predict(X, some.target, folds, X[:5], [0.8, 0.9], "ridge", 0)
-    # Barber et al. 2021, equation 3.2, written out
-    models = [make_probe("ridge", seed=0).fit(X[train], some.target[train]) for train, _ in folds]
+    groups = block_of(some.centres, 200.0)
+    model = TunedOnGroups(make_probe("ridge", seed=0), 0)
+    asked = beside_groups(X[:5], None)
+    found = module._fit_predict(model, beside_groups(X, groups), some.target, folds, asked, [0.8, 0.9])
+    # Barber et al. 2021, equation 3.2, written out, each probe tuned on the blocks of its training units
+    models = [
+        make_probe("ridge", seed=0).fit(
+            X[train], some.target[train], inner=inner_folds(groups[train], units=len(train), seed=0)
+        )
+        for train, _ in folds
+    ]
     for place, level in enumerate([0.8, 0.9]):
         for row in range(5):
             low, high = [], []
@@ -166,3 +186,34 @@ def test_records_survive_json() -> None:
     back = IntervalScore.from_json(value)
     assert back.to_json() == value
     assert np.isnan(back.coverage_std)
+
+
+def test_the_probe_of_the_intervals_is_that_of_the_map(units: Make) -> None:
+    some, X = town(units, seed=3, side=12)
+    predicted = predict_everywhere(some, X)
+    groups = tuning_groups(some, edge=100.0)
+    own = TunedOnGroups(make_probe("ridge", seed=0), 0).fit(beside_groups(X, groups), some.target)
+    np.testing.assert_allclose(some.untransform(own.predict(beside_groups(X, None))), predicted, rtol=1e-5)
+
+
+def test_units_of_one_coarse_label_cell_calibrate_together(units: Make) -> None:
+    some = units(12)
+    cell = (np.arange(144) % 12 // 4) + 3 * (np.arange(144) // 12 // 4)
+    coarse = replace(some, sources=sparse.csr_array((np.ones(144), (np.arange(144), cell))))
+    folds = calibration_folds(coarse, np.arange(144), SETTINGS, edge=100, block=None, seed=0)
+    assert folds is not None
+    for train, test in folds:
+        assert not set(cell[train]) & set(cell[test])
+
+
+def test_classes_have_no_intervals_but_an_area_of_applicability(units: Make) -> None:
+    some, X = town(units, seed=0, side=12)
+    first = (some.values > np.median(some.values)).astype(float)
+    task = some.task.model_copy(update={"kind": "polygon_class"})
+    classes = replace(some, task=task, values=np.stack([first, 1 - first], axis=1), classes=("dense", "thin"))
+    predicted = predict_everywhere(classes, X)
+    trust = judge_predictions(classes, X, predicted, SETTINGS, edge=100, seed=0)
+    assert trust.intervals is None
+    assert trust.scores == ()
+    assert trust.applicability is not None
+    assert trust.applicability.applicable.mean() > 0.9

@@ -15,20 +15,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from mapie.regression import CrossConformalRegressor
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.model_selection import check_cv
 
 from mmgr.config import Evaluate
 from mmgr.console import log, quiet
 from mmgr.errors import SplitError
 from mmgr.evaluate.interval_scores import IntervalScore, summarise
-from mmgr.evaluate.plans import Folds, SplitPlan, check_splits
+from mmgr.evaluate.plans import Folds, SplitPlan, check_splits, tuning_groups
 from mmgr.evaluate.probes import ProbeName, make_probe
-from mmgr.evaluate.splits import SpatialBlocks, choose_block
-from mmgr.evaluate.tuning import Rows
+from mmgr.evaluate.splits import SpatialBlocks, block_of, choose_block
+from mmgr.evaluate.tuning import Rows, inner_folds
 from mmgr.evaluate.units import Units
 
 _CHUNK = 4_000_000
@@ -94,8 +96,11 @@ def predict_intervals(
         return None
     lower, upper = (np.full(len(features), np.nan) for _ in range(2))
     known = np.isfinite(predicted)
-    X = np.asarray(features, np.float32)[known]
-    bounds = _fit_predict(units.features(features), units.target, folds, X, [level], probe, seed)[:, :, 0]
+    asked = np.asarray(features, np.float32)[known]
+    groups = tuning_groups(units, edge=math.sqrt(float(np.median(units.geometry.area))))
+    model = TunedOnGroups(make_probe(probe, seed=seed, loss=units.task.loss), seed)
+    X = beside_groups(units.features(features), groups)
+    bounds = _fit_predict(model, X, units.target, folds, beside_groups(asked, None), [level])[:, :, 0]
     lower[known] = np.minimum(units.untransform(bounds[:, 0]), predicted[known])
     upper[known] = np.maximum(units.untransform(bounds[:, 1]), predicted[known])
     return Intervals(level, lower, upper)
@@ -161,10 +166,18 @@ def calibration_folds(
     """
     buffer = edge if settings.buffer is None else settings.buffer
     apart = (buffer + edge) * (1 - 1e-6) if buffer else 0.0
-    centres, linked = units.centres[rows], units.linked[rows][:, rows]
-    for folds, distance, size in _attempts(centres, settings.folds, apart, block, edge):
+    centres, anchors, linked = units.centres[rows], units.anchors[rows], units.linked[rows][:, rows]
+    for folds, distance, size in _attempts(anchors, settings.folds, apart, block, edge):
         try:
-            splitter = SpatialBlocks(centres, block=size, folds=folds, buffer=distance, seed=seed, linked=linked)
+            splitter = SpatialBlocks(
+                centres,
+                block=size,
+                folds=folds,
+                buffer=distance,
+                seed=seed,
+                linked=linked,
+                blocks=block_of(anchors, size),
+            )
             return list(splitter.split())
         except SplitError:
             continue
@@ -172,7 +185,7 @@ def calibration_folds(
 
 
 def _attempts(
-    centres: NDArray[np.float64], most: int, apart: float, block: float | None, edge: float
+    anchors: NDArray[np.float64], most: int, apart: float, block: float | None, edge: float
 ) -> Iterator[tuple[int, float, float]]:
     """Yield folds, metres between centres, and the edge of a block, from the strictest on."""
     for distance in dict.fromkeys((apart, 0.0)):
@@ -180,7 +193,7 @@ def _attempts(
             if block is not None:
                 yield folds, distance, block
             try:
-                yield folds, distance, choose_block(centres, edge=edge, folds=folds)
+                yield folds, distance, choose_block(anchors, edge=edge, folds=folds)
             except SplitError:
                 continue
 
@@ -203,8 +216,14 @@ def _held_out_bounds(
             inner = calibration_folds(units, train, settings, edge=edge, block=plan.block, seed=seed + repeat)
             if inner is None or not _enough(len(train), levels):
                 return None
-            y = units.target[train]
-            bounds[repeat, test] = _fit_predict(X[train], y, inner, X[test], levels, probe, seed + repeat)
+            # as the scores do, lest the penalty were a matter of the seed
+            model = TunedOnGroups(
+                make_probe(probe, seed=seed + repeat, loss=units.task.loss),
+                seed if plan.repeats_itself else seed + repeat,
+            )
+            known = beside_groups(X[train], None if plan.groups is None else plan.groups[train])
+            asked = beside_groups(X[test], None)
+            bounds[repeat, test] = _fit_predict(model, known, units.target[train], inner, asked, levels)
     return bounds
 
 
@@ -213,21 +232,46 @@ def _enough(count: int, levels: Sequence[float]) -> bool:
     return count >= math.ceil(1 / (1 - max(levels)))
 
 
+class TunedOnGroups(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+    """A probe that tunes on groups of its training rows, whichever these are.
+
+    MAPIE gives each fit some rows of a table and nothing else, so the group of a row stands in the table's first
+    column, see :func:`beside_groups`.
+    """
+
+    def __init__(self, probe: Any, seed: int = 0) -> None:
+        self.probe = probe
+        self.seed = seed
+
+    def fit(self, X: NDArray[np.floating], y: NDArray[np.float64]) -> TunedOnGroups:
+        """Fit a copy of the probe on all columns but the first."""
+        groups = None if X[0, 0] < 0 else X[:, 0].astype(np.int64)
+        inner = inner_folds(groups, units=len(X), seed=self.seed)
+        self.probe_ = clone(self.probe).fit(X[:, 1:], y, inner=inner)
+        return self
+
+    def predict(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Predict from all columns but the first."""
+        return np.asarray(self.probe_.predict(X[:, 1:]), np.float64)
+
+
+def beside_groups(X: NDArray[np.float32], groups: Rows | None) -> NDArray[np.float64]:
+    """Return features with the group of each row before them, -1 where there are none, shape ``(n, 1 + d)``."""
+    return np.column_stack([np.full(len(X), -1) if groups is None else groups, X]).astype(np.float64)
+
+
 def _fit_predict(
-    X: NDArray[np.float32],
+    model: TunedOnGroups,
+    X: NDArray[np.float64],
     y: NDArray[np.float64],
     folds: Folds,
-    asked: NDArray[np.float32],
+    asked: NDArray[np.float64],
     levels: Sequence[float],
-    probe: ProbeName,
-    seed: int,
 ) -> NDArray[np.float64]:
     """Return lower and upper bounds on the probe's scale, shape ``(n, 2, levels)``."""
-    model = CrossConformalRegressor(
-        make_probe(probe, seed=seed), confidence_level=list(levels), method="plus", cv=check_cv(folds)
-    )
-    model.fit_conformalize(X, y)
+    conformal = CrossConformalRegressor(model, confidence_level=list(levels), method="plus", cv=check_cv(folds))
+    conformal.fit_conformalize(X, y)
     step = max(1, _CHUNK // len(X))
-    parts = [model.predict_interval(asked[start : start + step])[1] for start in range(0, len(asked), step)]
+    parts = [conformal.predict_interval(asked[start : start + step])[1] for start in range(0, len(asked), step)]
     bounds = np.concatenate(parts) if parts else np.zeros((0, 2, len(levels)))
     return np.asarray(np.sort(bounds, axis=1), np.float64)
