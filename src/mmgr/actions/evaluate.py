@@ -77,11 +77,17 @@ def act(config: Config, layout: Layout) -> None:
         aside.mkdir()
         Results(scores, intervals, applicability).write(aside / "scores.json")
         (aside / "scores.md").write_text(scores.to_markdown(), encoding="utf-8")
-        (aside / "summary.txt").write_text(scores.to_text(), encoding="utf-8")
+        (aside / "summary.txt").write_text(_summary(scores, intervals), encoding="utf-8")
         write_json(aside / "coverage.json", coverage)
         write_json(aside / "audit.json", audit.to_json())
         scores.held_out.to_parquet(aside / "held_out.parquet")
         write_geoparquet(aside / "predictions.parquet", predictions, provenance)
+
+
+def _summary(scores: Scores, intervals: list[IntervalScore]) -> str:
+    """Return the scores, and how often intervals held, as a terminal shows them."""
+    held = "\n".join(f"{record.task}, {record.split}: {record.sentence}" for record in intervals)
+    return f"{scores.to_text()}\n\n{held}" if held else scores.to_text()
 
 
 def check(config: Config, layout: Layout) -> None:

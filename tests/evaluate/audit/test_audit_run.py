@@ -280,3 +280,16 @@ def test_units_of_several_regions_are_judged_by_their_regions(
     assert found["adjacent places"].status == "named"
     assert found["adjacent places"].numbers["tested"] == COUNT
     assert shapely.area(some.geometry.to_numpy()).min() == pytest.approx(90_000)
+
+
+def test_classes_are_audited_by_their_names(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    some = labelled()
+    east = (some.centres[:, 0] > some.centres[:, 0].mean()).astype(float)
+    task = some.task.model_copy(update={"kind": "polygon_class"})
+    classes = replace(some, task=task, values=np.stack([east, 1 - east], axis=1), classes=("east", "west"))
+    found = findings(configured(tmp_path), store(), classes)
+    assert found["targets made of inputs"].status == "pass"
+    assert found["alike labels nearby"].numbers["range"] > 300
+    assert "one label, many units" not in found, "of few classes many are the same"

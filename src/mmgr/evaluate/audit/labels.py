@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
@@ -32,8 +33,18 @@ _NEAR_PERFECT = 0.98
 _SLIVER = 1e-6
 
 
-def one_source(task: Task, units: Units, regions: gpd.GeoDataFrame, folds: Folds, *, scope: str) -> Finding:
-    """Say whether a label polygon or raster cell gives labels to training and test units alike.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Which label polygons or raster cells give each of ``n`` regions its label."""
+
+    what: str
+    """`polygon` or `raster cell`; or, where none is shared, why."""
+    held: sparse.csr_array | None = None
+    """Shape ``(n, sources)``, boolean."""
+
+
+def label_sources(task: Task, units: Units, regions: gpd.GeoDataFrame) -> Sources:
+    """Look up what gives each region its label, in the file of labels.
 
     Parameters
     ----------
@@ -43,25 +54,37 @@ def one_source(task: Task, units: Units, regions: gpd.GeoDataFrame, folds: Folds
         The labelled units.
     regions
         All regions, in a projected CRS.
+    """
+    if units.kind == "polygons":
+        return Sources("Each unit is a label polygon of its own.")
+    if task.kind.startswith("point"):
+        return Sources("Each labelled point counts in the regions that it lies in.")
+    return _cells(task, regions) if task.kind.startswith("raster") else _polygons(task, regions)
+
+
+def one_source(units: Units, sources: Sources, folds: Folds, *, scope: str) -> Finding:
+    """Say whether a label polygon or raster cell gives labels to training and test units alike.
+
+    Parameters
+    ----------
+    units
+        The labelled units.
+    sources
+        As of :func:`label_sources`.
     folds
         Rows of units to train on and to test on.
     scope
         Task and split.
     """
     path = "one label, both sides"
-    if units.kind == "polygons":
+    if sources.held is None:
         twice = len(units) - len(set(units.ids.tolist()))
-        text = "Each unit is a label polygon of its own."
-        if task.id is not None and twice:
-            text = f"{twice} units have the id of another in `{task.id}`: parts of one polygon may be on both sides."
+        if units.task.id is not None and twice:
+            text = f"{twice} units have the id of another in `{units.task.id}`: parts of one may be on both sides."
             return Finding(path, "named", text, scope, {"same_id": twice})
-        return Finding(path, "pass", text, scope, {"same_id": twice})
-    if task.kind.startswith("point"):
-        return Finding(path, "pass", "Each labelled point counts in the regions that it lies in.", scope)
-    held, what = (_cells if task.kind.startswith("raster") else _polygons)(task, regions)
-    if held is None:
-        return Finding(path, "pass", what, scope)
-    own = (units.weights > 0).astype(np.int64) @ held.astype(np.int64)
+        return Finding(path, "pass", sources.what, scope, {"same_id": twice})
+    what = sources.what
+    own = (units.weights > 0).astype(np.int64) @ sources.held.astype(np.int64)
     shared = shared_by_sides(own, folds)
     per_source = np.asarray((own > 0).sum(axis=0)).ravel()
     most = int(per_source.max()) if len(per_source) else 0
@@ -76,7 +99,7 @@ def one_source(task: Task, units: Units, regions: gpd.GeoDataFrame, folds: Folds
     return Finding(path, "pass", text, scope, numbers)
 
 
-def _polygons(task: Task, regions: gpd.GeoDataFrame) -> tuple[sparse.csr_array, str]:
+def _polygons(task: Task, regions: gpd.GeoDataFrame) -> Sources:
     """Return which label polygons share area with each region, shape ``(n, polygons)``."""
     what = f"labels of task {task.name}"
     frame = read_vector(task.path, layer=task.layer, crs=task.crs, what=what)
@@ -86,17 +109,18 @@ def _polygons(task: Task, regions: gpd.GeoDataFrame) -> tuple[sparse.csr_array, 
     area = shapely.area(shapely.intersection(outlines[region], polygons[polygon]))
     real = area > _SLIVER * np.minimum(shapely.area(outlines)[region], shapely.area(polygons)[polygon])
     ones = np.ones(int(real.sum()), bool)
-    return sparse.csr_array((ones, (region[real], polygon[real])), shape=(len(outlines), len(polygons))), "polygon"
+    shape = (len(outlines), len(polygons))
+    return Sources("polygon", sparse.csr_array((ones, (region[real], polygon[real])), shape=shape))
 
 
-def _cells(task: Task, regions: gpd.GeoDataFrame) -> tuple[sparse.csr_array | None, str]:
-    """Return which cells of a coarse raster each region lies on; None where cells are much finer than regions."""
+def _cells(task: Task, regions: gpd.GeoDataFrame) -> Sources:
+    """Return which cells of a coarse raster each region lies on; nothing where cells are much finer than regions."""
     with rasterio.open(task.path) as raster:
         transform = raster.transform
         boxes = regions.geometry.to_crs(raster.crs).bounds.to_numpy()
     width = float(np.median(boxes[:, 2] - boxes[:, 0])) / abs(transform.a)
     if width > _FINER:
-        return None, f"Cells of the raster are {width:.0f} times narrower than regions."
+        return Sources(f"Cells of the raster are {width:.0f} times narrower than regions.")
     margin = _SLIVER * np.abs([transform.a, transform.e])
     left, top = ~transform @ np.stack([boxes[:, 0] + margin[0], boxes[:, 3] - margin[1]])
     right, bottom = ~transform @ np.stack([boxes[:, 2] - margin[0], boxes[:, 1] + margin[1]])
@@ -111,7 +135,7 @@ def _cells(task: Task, regions: gpd.GeoDataFrame) -> tuple[sparse.csr_array | No
     _, number = np.unique(np.array(cells).reshape(-1, 2), axis=0, return_inverse=True)
     number = number.ravel()
     shape = (len(boxes), int(number.max()) + 1 if len(number) else 1)
-    return sparse.csr_array((np.ones(len(rows), bool), (rows, number)), shape=shape), "raster cell"
+    return Sources("raster cell", sparse.csr_array((np.ones(len(rows), bool), (rows, number)), shape=shape))
 
 
 def made_of_inputs(config: Config, task: Task, units: Units, inputs: dict[str, NDArray[np.floating]]) -> Finding:
@@ -134,6 +158,11 @@ def made_of_inputs(config: Config, task: Task, units: Units, inputs: dict[str, N
     if same_column:
         text = f"Column `{same_column}` of {task.path.name} is an input (POI counts) and the label."
         return Finding(path, "named", text, scope, {"column": same_column})
+    if units.classes:  # nothing to correlate with
+        if same_file:
+            text = f"The label is read from {task.path.name}, as POI counts are: see that it was not made of them."
+            return Finding(path, "named", text, scope, {"same_file": True})
+        return Finding(path, "pass", "The label is not read from a file of POI counts.", scope, {"same_file": False})
     names, columns = _columns(units, inputs)
     best, strength = _strongest(names, columns, units.values)
     fit = _linear_fit(columns, units.values)

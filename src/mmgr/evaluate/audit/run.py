@@ -12,7 +12,7 @@ from scipy import sparse
 
 from mmgr.config import Config
 from mmgr.evaluate.audit.duplicates import Keys, double_ids
-from mmgr.evaluate.audit.labels import made_of_inputs, one_source
+from mmgr.evaluate.audit.labels import Sources, label_sources, made_of_inputs, one_source
 from mmgr.evaluate.audit.places import autocorrelation, metres, numbers_of, percent, same_labels
 from mmgr.evaluate.audit.records import Audit, Finding
 from mmgr.evaluate.audit.sides import Folds, boxes, nearness, within_reach
@@ -50,10 +50,10 @@ def audit_run(config: Config, store: RegionStore, tasks: list[Scored], keys: Key
     findings = [*_of_all(config, store)]
     for scored in tasks:
         task = scored.units.task
-        if scored.units.values.ndim == 1:
-            findings.append(made_of_inputs(config, task, scored.units, _inputs(store)))
+        findings.append(made_of_inputs(config, task, scored.units, _inputs(store)))
+        sources = label_sources(task, scored.units, store.regions)
         for plan in scored.plans:
-            findings += _of_split(config, store, scored.units, plan, keys)
+            findings += _of_split(config, store, scored.units, plan, keys, sources)
     return Audit(config.name, tuple(findings))
 
 
@@ -84,7 +84,9 @@ def transductive(config: Config) -> Finding:
     return Finding("pre-training", "note", text, numbers={"transductive": True})
 
 
-def _of_split(config: Config, store: RegionStore, units: Units, plan: SplitPlan, keys: Keys) -> Iterator[Finding]:
+def _of_split(
+    config: Config, store: RegionStore, units: Units, plan: SplitPlan, keys: Keys, sources: Sources
+) -> Iterator[Finding]:
     task = units.task
     scope = f"{task.name}, {plan.kind}"
     folds = [fold for folds in plan.folds for fold in folds]
@@ -93,11 +95,10 @@ def _of_split(config: Config, store: RegionStore, units: Units, plan: SplitPlan,
     yield _adjacent(regions.geometry.to_numpy(), member, folds, plan, scope)
     yield from _windows(config, store, member, folds, scope)
     centres = shapely.get_coordinates(shapely.centroid(units.geometry.to_numpy()))
-    numeric = units.values.ndim == 1
-    if numeric:
-        yield autocorrelation(centres, units.values, folds, scope=scope, groups=units.group, block=plan.block)
-    yield one_source(task, units, regions, folds, scope=scope)
-    if numeric:
+    labels = np.array(units.classes, object)[units.values.argmax(axis=1)] if units.classes else units.values
+    yield autocorrelation(centres, labels, folds, scope=scope, groups=units.group, block=plan.block)
+    yield one_source(units, sources, folds, scope=scope)
+    if not units.classes:
         yield same_labels(centres, units.values, folds, scope=scope)
     yield from keys.findings(member, folds, scope=scope)
 
