@@ -12,6 +12,7 @@ from learn_samples import TAXONOMY, Vectors, make_bags, make_store, small_recipe
 from safetensors.torch import save_file
 
 from mmgr.bundle import load_bundle, save_bundle
+from mmgr.learn import pretrain as module
 from mmgr.learn.embed import embed
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.pretrain import pretrain
@@ -77,6 +78,29 @@ def test_gaps_are_trained_and_embedded(
         assert np.allclose(
             embed(model, placed, model.recipe, batch=size, device="cpu").combined, found.combined, atol=1e-5
         )
+
+
+def test_a_training_with_places_and_crops_resumes_to_the_same_bits(
+    tmp_path: Path, placed: RegionStore, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = CHOICES[2]
+    straight = trained(placed, vectors, tmp_path / "straight", **choices)
+    drawn = module.seen_in_views
+    calls: list[int] = []
+
+    def stops(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) > 7:  # in the second epoch of three steps
+            raise KeyboardInterrupt
+        return drawn(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "seen_in_views", stops)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            trained(placed, vectors, tmp_path / "stopped", **choices)
+    resumed = trained(placed, vectors, tmp_path / "stopped", **choices)
+    for key, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
 
 
 @pytest.mark.parametrize("choices", CHOICES, ids=str)

@@ -21,7 +21,7 @@ _VIT = (
     (r"\.ln_([12])\.", r".norm\1."),
     (r"\.self_attention\.in_proj_", ".attn.qkv."),
     (r"\.self_attention\.out_proj\.", ".attn.proj."),
-    # releases before 0.14 name the two layers, later ones count them
+    # old files name the two layers, later ones count them
     (r"\.mlp\.(0|linear_1)\.", ".mlp.fc1."),
     (r"\.mlp\.(3|linear_2)\.", ".mlp.fc2."),
     (r"^heads\.", "head."),
