@@ -205,7 +205,9 @@ def synth(
     dirt: Annotated[
         float, typer.Option("--dirt", help="Part of the POIs that is double, unnamed, and (a tenth of it) far away.")
     ] = 0.0,
-    pois_as: Annotated[str, typer.Option("--pois-as", help="geojson, or parquet for many points.")] = "geojson",
+    vectors: Annotated[
+        str, typer.Option("--vectors", help="Format of points and polygons: geojson, or parquet for many.")
+    ] = "geojson",
     seed: Annotated[int, typer.Option("--seed", help="Of everything; one seed gives one city.")] = 0,
 ) -> None:
     """Make a city of which the truth is known, as the files that a user has."""
@@ -222,10 +224,11 @@ def synth(
         dirt=Dirt(duplicates=dirt, outside=dirt / 10, unnamed=dirt),
         seed=seed,
     )
-    made = write_city(folder, settings, pois_as=pois_as)
+    made = write_city(folder, settings, vectors=vectors)
     typer.echo(f"Made {len(made.truth):,} regions of {settings.edge:g} m in {folder}; what is true: truth.parquet")
     best = ", ".join(f"{name} {value:.3f}" for name, value in made.ceilings().items())
-    typer.echo(f"R2 at best: {best}")
+    shares = ", ".join(f"{name} {value:.3f}" for name, value in made.function_at_best().items())
+    typer.echo(f"R2 at best: {best}; of the shares together {shares}")
     typer.echo(f"Next: mmgr run {folder / 'city.yaml'}")
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.testing import assert_allclose
 
-from mmgr.synth.labels import LABELS, ceilings, draw_noise, labels_of
+from mmgr.synth.labels import LABELS, ceilings, draw_noise, function_at_best, labels_of
 
 FACTORS = np.random.default_rng(0).normal(size=(5, 3))
 
@@ -49,3 +49,12 @@ def test_the_ceiling_of_many_places_is_the_one_expected() -> None:
 def test_without_noise_everything_can_be_known() -> None:
     clean = labels_of(FACTORS)
     assert set(ceilings(clean, labels_of(FACTORS, np.zeros((5, len(LABELS))))).values()) == {1.0}
+    assert function_at_best(clean, clean) == {"l1": 0.0, "kl": 0.0, "cosine": 1.0}
+
+
+def test_noise_keeps_even_the_true_shares_from_being_met() -> None:
+    clean, noisy = labels_of(FACTORS), labels_of(FACTORS, np.random.default_rng(2).normal(0, 0.3, (5, len(LABELS))))
+    found = function_at_best(clean, noisy)
+    assert math.isclose(found["l1"], np.abs(clean - noisy)[:, 2:].sum(axis=1).mean(), abs_tol=1e-4)
+    assert found["kl"] > 0
+    assert found["cosine"] < 1

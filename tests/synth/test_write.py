@@ -43,7 +43,7 @@ def test_the_whole_pipeline_runs_on_two_made_cities(layout: str, tmp_path: Path)
     settings = Settings(**size, layout=layout, dates=1 + (layout == "scattered"), dirt=dirt)
     made = write_city(folder, settings)
     mmgr.load_config(folder / "city.yaml")
-    shrink(folder / "city.yaml", "population", "green", "population_of_tracts")
+    shrink(folder / "city.yaml", "population", "function", "population_of_tracts")
     run = mmgr.Run(folder / "city.yaml")
     run.all()
     store = mmgr.RegionStore(run.layout.regions)
@@ -52,14 +52,26 @@ def test_the_whole_pipeline_runs_on_two_made_cities(layout: str, tmp_path: Path)
     assert store.regions["views"].unique().tolist() == [settings.dates]
     assert set(run.evaluate().to_frame()["split"]) == {"blocks", "groups"}
     held_out = pd.read_parquet(run.layout.evaluation / "held_out.parquet")
-    for task in ("population", "green"):
-        observed = held_out[held_out["task"] == task].drop_duplicates("id").set_index("id")["observed"]
-        assert_allclose(observed, made.truth.loc[observed.index, f"{task}_noisy"], rtol=1e-3)
+    amounts = held_out[held_out["task"] == "population"].drop_duplicates("id").set_index("id")["observed"]
+    assert_allclose(amounts, made.truth.loc[amounts.index, "population_noisy"], rtol=1e-3)
+    green = held_out[(held_out["task"] == "function") & (held_out["class"] == "green")].drop_duplicates("id")
+    assert_allclose(green["observed"], made.truth.loc[green["id"], "green_noisy"], rtol=1e-3)
     # patches are the pictures of their own regions, up to JPEG
     for row in (0, 50):
         stored = store.patches([list(store.regions.index).index(made.truth.index[row])])[0]
         for date, pixels in enumerate(stored.reshape(-1, 32, 32, 3)):
             assert np.abs(pixels.astype(int) - made.patch(row, date=date)).mean() < 8
+
+
+def test_tables_say_the_same_in_both_formats(tmp_path: Path) -> None:
+    for vectors in ("geojson", "parquet"):
+        write_city(tmp_path / vectors, Settings(regions=40, pixels=32), vectors=vectors)
+        mmgr.load_config(tmp_path / vectors / "city.yaml")
+    for name in ("pois", "area", "tracts", "land_use"):
+        text = gpd.read_file(tmp_path / "geojson" / f"{name}.geojson").to_crs(32632)
+        table = gpd.read_parquet(tmp_path / "parquet" / f"{name}.parquet")
+        assert text.geometry.geom_equals_exact(table.geometry, 0.01).all()
+        assert list(text.columns) == list(table.columns)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -69,7 +81,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_one_seed_gives_the_same_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write_city(tmp_path / name, Settings(regions=40, pixels=32, dates=2, seed=4), pois_as="parquet")
+        write_city(tmp_path / name, Settings(regions=40, pixels=32, dates=2, seed=4), vectors="parquet")
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
@@ -144,7 +156,7 @@ class TestCommand:
             (("--regions", "9", "--noise", "-1"), "noise must be 0 to 10, got -1"),
             (("--regions", "9", "--dirt", "0.9"), "duplicates must be 0 to 0.5"),
             (("--regions", "9", "--seed", "-1"), "seed must be 0 to"),
-            (("--regions", "9", "--pois-as", "csv"), "`geojson` or `parquet`, not 'csv'"),
+            (("--regions", "9", "--vectors", "csv"), "`geojson` or `parquet`, not 'csv'"),
         ],
     )
     def test_what_cannot_be_made_is_refused(

@@ -17,71 +17,75 @@ _HEAD = """\
 """
 
 
-def configuration(settings: Settings, pois: str, ceilings: dict[str, dict[str, float]], *, tracts: int) -> str:
+def configuration(settings: Settings, ending: str, best: dict[str, dict[str, float]], *, tracts: int) -> str:
     """Return the text of ``city.yaml``.
 
     Parameters
     ----------
     settings
         What was made.
-    pois
-        Name of the file of POIs.
-    ceilings
-        R2 that can be reached at best, by label, for ``regions`` and for ``tracts``.
+    ending
+        Of the names of files with points and polygons.
+    best
+        R2 of labels of ``regions`` and metrics of their ``function`` that can be reached at best.
     tracts
         How many label polygons there are that are larger than regions.
     """
     several = settings.cities > 1
-    points = {"path": pois, "first_level": "category", "second_level": "subcategory", "area": "area.geojson"}
+    points = {
+        "path": f"pois.{ending}",
+        "first_level": "category",
+        "second_level": "subcategory",
+        "area": f"area.{ending}",
+    }
     content = {
         "name": f"Made {'cities' if several else 'city'} of seed {settings.seed}",
         "output": "output",
         "seed": settings.seed,
         "images": {"path": "images"},
-        "regions": _regions(settings),
+        "regions": _regions(settings, ending),
         "pois": {"sources": [points]} | ({"outside": "drop"} if settings.dirt.outside else {}),
         "pretrain": {"recipe": "mmgr", "encoder": "resnet18", "crop": settings.pixels - settings.pixels // 8},
-        "tasks": _tasks(settings, tracts),
-        "notes": [_note(settings, ceilings)],
+        "tasks": _tasks(settings, ending, tracts),
+        "notes": [_note(settings, best)],
     }
     return _HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _regions(settings: Settings) -> dict[str, Any]:
+def _regions(settings: Settings, ending: str) -> dict[str, Any]:
     if settings.layout == "scattered":
         return {
-            "kind": "footprints", "path": "places.geojson", "id": "place", "group": "city", "pixels": settings.pixels
+            "kind": "footprints", "path": f"places.{ending}", "id": "place", "group": "city", "pixels": settings.pixels
         }  # fmt: skip
     group = {"group": "folder"} if settings.cities > 1 else {}
     return {"kind": "grid", "size": settings.edge, **group, "pixels": settings.pixels}
 
 
-def _tasks(settings: Settings, tracts: int) -> list[dict[str, Any]]:
+def _tasks(settings: Settings, ending: str, tracts: int) -> list[dict[str, Any]]:
     """Return the labels of regions, and the population of tracts where there are enough of them."""
+    contiguous = settings.layout == "contiguous"
+    places = f"places.{ending}"
     tasks: list[dict[str, Any]] = []
-    place: dict[str, Any]
     for amount in AMOUNTS:
-        if settings.layout == "contiguous":
+        if contiguous:
             place = {"path": f"{amount.name}.tif", "kind": "raster_sum"}
         else:
-            place = {"path": "places.geojson", "kind": "polygon_total", "column": amount.name, "units": "regions"}
+            place = {"path": places, "kind": "polygon_total", "column": amount.name, "units": "regions"}
         tasks.append({"name": amount.name, **place, "unit": amount.unit})
-    for number, name in enumerate(LAND_USES, 1):
-        if settings.layout == "contiguous":
-            place = {"path": "land_use.tif", "kind": "raster_mean", "band": number}
-        else:
-            place = {"path": "places.geojson", "kind": "polygon_rate", "column": name, "units": "regions"}
-        tasks.append({"name": name, **place, "unit": "share"})
+    path = f"land_use.{ending}" if contiguous else places
+    shares = {"path": path, "kind": "polygon_shares", "columns": list(LAND_USES), "units": "regions"}
+    tasks.append({"name": "function", **shares})
     population = AMOUNTS[0]
-    polygons = {"path": "tracts.geojson", "kind": "polygon_total", "column": population.name, "id": "tract"}
+    polygons = {"path": f"tracts.{ending}", "kind": "polygon_total", "column": population.name, "id": "tract"}
     if tracts >= FEWEST_TRACTS:
         tasks.append({"name": f"{population.name}_of_tracts", **polygons, "units": "polygons", "unit": population.unit})
     return tasks
 
 
-def _note(settings: Settings, ceilings: dict[str, dict[str, float]]) -> str:
-    best = ", ".join(f"{name} {value:.2f}" for name, value in ceilings["regions"].items())
+def _note(settings: Settings, best: dict[str, dict[str, float]]) -> str:
+    numbers = ", ".join(f"{amount.name} {best['regions'][amount.name]:.3f}" for amount in AMOUNTS)
+    shares = ", ".join(f"{name} {value:.3f}" for name, value in best["function"].items())
     return (
-        f"These cities were made by mmgr synth (seed {settings.seed}), not observed. No method can reach a higher R2 "
-        f"than the noise of the labels allows: {best}."
+        f"These cities were made by mmgr synth (seed {settings.seed}), not observed. The noise of their labels allows "
+        f"no higher R2 than this: {numbers}; and of the function no better than this: {shares}."
     )

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgr.categories.compiled import compiled
+from mmgr.evaluate.metrics import METRICS
 from mmgr.synth.hashing import fold, normal
 
 LAND_USES = ("housing", "business", "industry", "public", "green")
@@ -99,6 +100,18 @@ def ceilings(clean: NDArray[np.float64], noisy: NDArray[np.float64]) -> dict[str
         spread = np.sum((label - label.mean()) ** 2)
         result[name] = round(float(1 - np.sum((label - truth) ** 2) / spread), 4) if spread > 0 else float("nan")
     return result
+
+
+def function_at_best(clean: NDArray[np.float64], noisy: NDArray[np.float64]) -> dict[str, float]:
+    """Return how far the noise-free shares of land uses are from the noisy ones, by metric.
+
+    Parameters
+    ----------
+    clean, noisy
+        Labels of the same places, shape ``(n, 7)``.
+    """
+    observed, predicted = noisy[:, len(AMOUNTS) :], clean[:, len(AMOUNTS) :]
+    return {name: round(METRICS[name].of(observed, predicted), 4) for name in ("l1", "kl", "cosine")}
 
 
 @compiled()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmgr.synth.city import FACTORS, NUISANCES, City, make_one_city, year_of
 from mmgr.synth.hashing import fold
-from mmgr.synth.labels import AMOUNTS, LABELS, ceilings, draw_noise, labels_of
+from mmgr.synth.labels import AMOUNTS, LABELS, ceilings, draw_noise, function_at_best, labels_of
 from mmgr.synth.places import CRS, Site, corners_of_regions, lay_out, region_ids, tracts_of
 from mmgr.synth.poi_process import FIRST_LEVELS, SECOND_LEVELS, expected_rate, make_points
 from mmgr.synth.settings import Settings
@@ -97,6 +97,10 @@ class MadeCities:
     def ceilings(self) -> dict[str, float]:
         """Return the R2 that the noise-free labels of regions have against the noisy ones, by label."""
         return ceilings(_labels(self.truth, ""), _labels(self.truth, "_noisy"))
+
+    def function_at_best(self) -> dict[str, float]:
+        """Return how near the noise-free shares of land uses of regions are to the noisy ones, by metric."""
+        return function_at_best(_labels(self.truth, ""), _labels(self.truth, "_noisy"))
 
 
 def make_city(settings: Settings) -> MadeCities:

@@ -27,7 +27,7 @@ from mmgr.synth.settings import Settings
 SCHEMA = 1
 
 
-def write_city(folder: str | Path, settings: Settings, *, pois_as: str = "geojson") -> MadeCities:
+def write_city(folder: str | Path, settings: Settings, *, vectors: str = "geojson") -> MadeCities:
     """Make cities and write them into a new folder: images, POIs, labels, ``city.yaml``, and the truth.
 
     Parameters
@@ -36,8 +36,8 @@ def write_city(folder: str | Path, settings: Settings, *, pois_as: str = "geojso
         Where to; it appears when it is complete.
     settings
         What is made.
-    pois_as
-        ``geojson``, in degrees, or ``parquet``: GeoParquet in metres, for many points.
+    vectors
+        Format of points and polygons: ``geojson``, in degrees, or ``parquet``: GeoParquet in metres, for many.
 
     Returns
     -------
@@ -48,8 +48,8 @@ def write_city(folder: str | Path, settings: Settings, *, pois_as: str = "geojso
     InputError
         If the folder is there and not empty, or is a file, or there is no such format.
     """
-    if pois_as not in {"geojson", "parquet"}:
-        raise InputError(f"POIs are written as `geojson` or `parquet`, not {pois_as!r}; set --pois-as.")
+    if vectors not in {"geojson", "parquet"}:
+        raise InputError(f"points and polygons are written as `geojson` or `parquet`, not {vectors!r}; set --vectors.")
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not an empty folder; name a new one for the made city.")
@@ -57,51 +57,49 @@ def write_city(folder: str | Path, settings: Settings, *, pois_as: str = "geojso
     with write_aside(folder) as aside:
         aside.mkdir()
         write_images(aside / "images", made)
-        points = f"pois.{pois_as}"
-        _write_pois(aside / points, made)
         outlines = {"city": [city.name for city in made.cities]}
-        frame = gpd.GeoDataFrame(outlines, geometry=[site.outline for site in made.sites], crs=CRS)
-        _write_geojson(frame, aside / "area.geojson")
         tracts, ceilings_of_tracts = made.tracts()
-        _write_geojson(tracts, aside / "tracts.geojson")
+        tables = {
+            "pois": made.pois(),
+            "area": gpd.GeoDataFrame(outlines, geometry=[site.outline for site in made.sites], crs=CRS),
+            "tracts": tracts,
+        }
         if settings.layout == "contiguous":
             _write_rasters(aside, made)
+            tables["land_use"] = _labels_of_regions(made, "cell")[["cell", "city", *LAND_USES, "geometry"]]
         else:
-            _write_geojson(_surveyed(made), aside / "places.geojson")
+            tables["places"] = _labels_of_regions(made, "place")
+        for name, table in tables.items():
+            _write_table(table, aside / f"{name}.{vectors}")
         made.truth.to_parquet(aside / "truth.parquet")
-        ceilings = {"regions": made.ceilings(), "tracts": ceilings_of_tracts}
-        write_json(aside / "truth.json", _facts(made, ceilings))
-        text = configuration(settings, points, ceilings, tracts=len(tracts))
+        best = {"regions": made.ceilings(), "tracts": ceilings_of_tracts, "function": made.function_at_best()}
+        write_json(aside / "truth.json", _facts(made, best))
+        text = configuration(settings, vectors, best, tracts=len(tracts))
         (aside / "city.yaml").write_text(text, encoding="utf-8")
     return made
 
 
-def _write_pois(path: Path, made: MadeCities) -> None:
-    pois = made.pois()
+def _write_table(frame: gpd.GeoDataFrame, path: Path) -> None:
     if path.suffix == ".parquet":
-        pois.to_parquet(path)
+        frame.to_parquet(path)
     else:
-        _write_geojson(pois, path)
+        # 9 decimals of a degree are a tenth of a millimetre: a square that shares an edge with a region keeps it
+        frame.to_crs(4326).to_file(path, driver="GeoJSON", COORDINATE_PRECISION=9, RFC7946="NO")
 
 
-def _write_geojson(frame: gpd.GeoDataFrame, path: Path) -> None:
-    # 9 decimals of a degree are a tenth of a millimetre: a square that shares an edge with a region keeps it
-    frame.to_crs(4326).to_file(path, driver="GeoJSON", COORDINATE_PRECISION=9, RFC7946="NO")
-
-
-def _surveyed(made: MadeCities) -> gpd.GeoDataFrame:
-    """Return the scattered places with their labels: totals of amounts, and shares."""
+def _labels_of_regions(made: MadeCities, name: str) -> gpd.GeoDataFrame:
+    """Return the regions, their ids in a column of a name, with their labels: totals of amounts, and shares."""
     truth = made.truth
-    columns = {name: truth[f"{name}_noisy"].to_numpy() for name in LABELS}
+    columns = {label: truth[f"{label}_noisy"].to_numpy() for label in LABELS}
     km2 = made.settings.edge**2 / 1e6
     columns |= {amount.name: columns[amount.name] * km2 for amount in AMOUNTS}
     return gpd.GeoDataFrame(
-        {"place": truth.index, "city": truth["city"].to_numpy(), **columns}, geometry=truth.geometry.to_numpy(), crs=CRS
+        {name: truth.index, "city": truth["city"].to_numpy(), **columns}, geometry=truth.geometry.to_numpy(), crs=CRS
     )
 
 
 def _write_rasters(folder: Path, made: MadeCities) -> None:
-    """Write a raster of each amount and one with a band a land use, one cell a region; empty between cities."""
+    """Write a raster of each amount, one cell a region; empty between cities."""
     edge = made.settings.edge
     west, north = min(site.west for site in made.sites), max(site.north for site in made.sites)
     corners = [site.outline.bounds for site in made.sites]
@@ -112,23 +110,19 @@ def _write_rasters(folder: Path, made: MadeCities) -> None:
         "transform": Affine(edge, 0, west, 0, -edge, north), "compress": "DEFLATE", "sparse_ok": True,
         "tiled": True, "blockxsize": 256, "blockysize": 256,
     }  # fmt: skip
-    files = {amount.name: [amount.name] for amount in AMOUNTS} | {"land_use": list(LAND_USES)}
-    for name, bands in files.items():
-        factor = edge * edge / 1e6 if name != "land_use" else 1.0
-        with rasterio.open(folder / f"{name}.tif", "w", count=len(bands), **profile) as raster:
+    for amount in AMOUNTS:
+        with rasterio.open(folder / f"{amount.name}.tif", "w", count=1, **profile) as raster:
             for city, site in zip(made.cities, made.sites, strict=True):
-                rows = (made.truth["city"] == city.name).to_numpy()
                 window = rasterio.windows.Window(
                     round((site.west - west) / edge), round((north - site.north) / edge), site.columns, site.rows
                 )
-                for number, band in enumerate(bands, 1):
-                    cells = np.full(site.columns * site.rows, np.nan, np.float32)
-                    cells[: site.regions] = made.truth.loc[rows, f"{band}_noisy"].to_numpy() * factor
-                    raster.write(cells.reshape(site.rows, site.columns), number, window=window)
-                    raster.set_band_description(number, band)
+                density = made.truth.loc[made.truth["city"] == city.name, f"{amount.name}_noisy"].to_numpy()
+                cells = np.full(site.columns * site.rows, np.nan, np.float32)
+                cells[: site.regions] = density * edge * edge / 1e6
+                raster.write(cells.reshape(site.rows, site.columns), 1, window=window)
 
 
-def _facts(made: MadeCities, ceilings: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _facts(made: MadeCities, best: dict[str, dict[str, float]]) -> dict[str, Any]:
     settings = made.settings
     return {
         "schema_version": SCHEMA,
@@ -167,5 +161,10 @@ def _facts(made: MadeCities, ceilings: dict[str, dict[str, float]]) -> dict[str,
             city.name: {str(year_of(date)): look._asdict() for date, look in enumerate(city.looks)}
             for city in made.cities
         },
-        "r2_ceiling": {"expected_of_log_amounts": settings.ceiling, **ceilings},
+        "r2_ceiling": {
+            "expected_of_log_amounts": settings.ceiling,
+            "regions": best["regions"],
+            "tracts": best["tracts"],
+        },
+        "function_at_best": best["function"],
     }
