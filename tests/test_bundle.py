@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,39 @@ def test_a_tampered_or_missing_file_is_named(bundle: Path, name: str) -> None:
     path.unlink()
     with pytest.raises(ArtefactError, match=rf"{name} is missing"):
         load_bundle(bundle)
+
+
+def test_an_extra_file_is_never_read(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bad:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "it-ran",))
+
+    for name in ("model.pkl", "model.pt", "pytorch_model.bin", "model.ckpt"):
+        (bundle / name).write_bytes(pickle.dumps(Bad()))
+    opened: list[str] = []
+    for method in ("open", "read_text", "read_bytes"):
+        original = getattr(Path, method)
+
+        def noted(
+            self: Path, *arguments: object, original: Callable[..., object] = original, **options: object
+        ) -> object:
+            opened.append(self.name)
+            return original(self, *arguments, **options)
+
+        monkeypatch.setattr(Path, method, noted)
+    load_bundle(bundle)
+    assert set(opened) == set(FILES)
+    assert not (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "model.pkl", "sub/config.yaml"])
+def test_a_manifest_that_names_other_files_is_refused(bundle: Path, name: str) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"][name] = "0" * 64
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtefactError, match=r"names files that a bundle does not have") as error:
+        load_bundle(bundle)
+    assert name in str(error.value)
 
 
 def test_another_schema_and_another_folder_are_refused(tmp_path: Path, bundle: Path) -> None:

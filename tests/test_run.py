@@ -253,6 +253,80 @@ class TestUpToDate:
         assert [name for name in STAGES if not plan[name].up_to_date] == ["report"]
 
 
+class TestBundleOfOthers:
+    def test_an_imported_encoder_takes_the_place_of_a_training(self, city_yaml: Path) -> None:
+        torchvision = pytest.importorskip("torchvision")
+        import torch
+
+        from mmgr.bundle import load_bundle
+
+        folder = city_yaml.parent
+        weights = torchvision.models.resnet18(weights=None).state_dict()
+        torch.save({f"encoder.{key}": value for key, value in weights.items()}, folder / "city_img_120.tar")
+        result = call("import-checkpoint", folder / "city_img_120.tar", "--output", folder / "mine", "--crop", "32")
+        assert result.returncode == 0, result.stderr
+        text = re.sub(r"pretrain: \{.*\}", "pretrain: {bundle: mine}", city_yaml.read_text())
+        city_yaml.write_text(re.sub(r"tasks:\n.*\n", "", text))
+        run = mmgr.Run(city_yaml)
+        page = run.all().read_text(encoding="utf-8")
+        assert read_embeddings(run.layout.embeddings / "embeddings.parquet").shape == (36, 512)
+        assert load_bundle(run.layout.bundle).manifest == load_bundle(folder / "mine").manifest
+        assert "resnet18" in page
+        assert all(statuses(city_yaml).values())
+        # the bundle is an input: another one runs the stage again
+        (folder / "mine" / "manifest.json").write_text((folder / "mine" / "manifest.json").read_text() + "\n")
+        mmgr.stages.input_fingerprint.cache_clear()
+        assert not statuses(city_yaml)["pretrain"]
+
+
+class TestUnfinished:
+    def test_a_changed_setting_is_refused_until_it_is_forced(
+        self, city_yaml: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        import mmgr.bundle
+        from mmgr import cli
+        from mmgr.errors import MmgrError
+
+        def fail(*_: object) -> None:
+            raise MmgrError("stopped before the bundle")
+
+        for stage in ("build", "categories"):
+            mmgr.Run(city_yaml).do(stage)
+        with monkeypatch.context() as patch:
+            patch.setattr(mmgr.bundle, "save_bundle", fail)
+            with pytest.raises(MmgrError, match="stopped"):
+                mmgr.Run(city_yaml).pretrain()
+        before = city_yaml.read_text()
+        city_yaml.write_text(before.replace("batch_size: 16", "batch_size: 12"))
+        for command in ("pretrain", "run"):
+            with pytest.raises(SystemExit, match="2"):
+                cli.main([command, str(city_yaml)])
+            said = " ".join(capfd.readouterr().err.split())
+            assert "holds another training, of which 2 epochs of 2 are done" in said
+            assert "recipe.batch_size: 16 there, 12 now" in said
+            assert "--force" in said
+        # without images nothing is lost unasked either
+        city_yaml.write_text(re.sub("images: .*\n", "", before))
+        with pytest.raises(MmgrError, match="the configuration trains nothing any more"):
+            mmgr.Run(city_yaml).all()
+        # the store that is built again is the same data set
+        city_yaml.write_text(before)
+        for stage in ("build", "categories", "pretrain"):
+            mmgr.Run(city_yaml).do(stage)
+        # what is finished may be replaced
+        city_yaml.write_text(before.replace("batch_size: 16", "batch_size: 12"))
+        assert mmgr.Run(city_yaml).pretrain().recipe.batch_size == 12
+
+    def test_force_forgets_it(self, city_yaml: Path) -> None:
+        run = mmgr.Run(city_yaml)
+        run.build()
+        run.categories()
+        run.pretrain()
+        (run.layout.bundle / "manifest.json").unlink()
+        city_yaml.write_text(city_yaml.read_text().replace("batch_size: 16", "batch_size: 12"))
+        assert mmgr.Run(city_yaml).pretrain(force=True).recipe.batch_size == 12
+
+
 class TestKilled:
     @pytest.mark.slow
     def test_a_killed_run_ends_with_the_bits_of_one_never_killed(self, city_yaml: Path) -> None:

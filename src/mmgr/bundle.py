@@ -108,6 +108,12 @@ def _check(folder: Path, manifest: Any) -> None:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise ArtefactError(f"{folder / 'manifest.json'} is not the manifest of a bundle.")
     check_schema(manifest.get("schema_version"), SCHEMA_VERSION, path=folder, stage="pretrain")
+    strange = sorted(map(str, manifest["files"].keys() - set(_FILES)))
+    if strange:
+        raise ArtefactError(
+            f"{folder / 'manifest.json'} names files that a bundle does not have ({', '.join(strange)}); nothing of it "
+            "was read. Do not use this bundle; copy it again from where it came."
+        )
     for name in _FILES:
         path = folder / name
         if not path.is_file():

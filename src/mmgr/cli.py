@@ -175,6 +175,24 @@ def audit_command(
         raise typer.Exit(EXIT_NAMED)
 
 
+@app.command("import-checkpoint")
+def import_checkpoint_command(
+    file: Annotated[Path, typer.Argument(help="State dict of an image encoder: torch.save or safetensors.")],
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="Folder of the bundle.")],
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="The timm model; by default the ResNet that the shapes tell.")
+    ] = None,
+    crop: Annotated[
+        int, typer.Option("--crop", min=16, max=1024, help="Edge in pixels of what the encoder sees.")
+    ] = 224,
+) -> None:
+    """Turn a ResNet of the research code, or of torchvision, into a bundle that `pretrain.bundle` names."""
+    from mmgr.reference.checkpoint import import_checkpoint  # noqa: PLC0415
+
+    import_checkpoint(file, output, encoder=encoder, crop=crop)
+    typer.echo(f"Wrote {output}. To use it instead of a training, set `bundle: {output}` under `pretrain`.")
+
+
 @app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A region store, bundle, embeddings, categories or output folder.")],

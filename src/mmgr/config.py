@@ -222,6 +222,8 @@ class Pretrain(Section):
     recipe: Literal["mmgr", "mmgr-2023", "mmgr-2023-as-published", "simclr"] = "mmgr"
     """A named, complete set of choices; what is set below replaces the recipe's. `mmgr-2023` has the published choices,
     `mmgr-2023-as-published` also what its code did not mean, to compare."""
+    bundle: Path | None = None
+    """A bundle to use as it is, instead of a training: of `mmgr import-checkpoint`, or of another run."""
     encoder: str | None = None
     """Any `timm` model; `resnet18` by default, `resnet50` as published."""
     weights: Path | Literal["random", "pretrained"] = "random"

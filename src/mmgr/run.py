@@ -203,7 +203,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         inputs={"categories.model": config.categories.model} if config.categories.model else {},
         outputs=(layout.categories,),
     )
-    weights, text = config.pretrain.weights, config.pretrain.poi_text
+    files = {f"pretrain.{key}": getattr(config.pretrain, key) for key in ("bundle", "weights", "poi_text")}
     yield Stage(
         name="pretrain",
         title="train the encoders without labels",
@@ -213,10 +213,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
             "pretrain": {key: value for key, value in shown["pretrain"].items() if key not in _WATCHERS},
             "seed": config.seed,
         },
-        inputs={
-            **({"pretrain.weights": weights} if isinstance(weights, Path) else {}),
-            **({"pretrain.poi_text": text} if text else {}),
-        },
+        inputs={name: path for name, path in files.items() if isinstance(path, Path)},
         outputs=(layout.bundle,) if config.images else (),
         unfinished=(layout.pretrain,),
     )

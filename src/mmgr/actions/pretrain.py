@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgr.categories import CategoryVectors
@@ -10,7 +12,7 @@ from mmgr.categories.beside import with_second_vectors
 from mmgr.config import Config
 from mmgr.console import log, quiet
 from mmgr.errors import OtherTrainingError
-from mmgr.files import clear_asides, read_json, remove_tree
+from mmgr.files import clear_asides, read_json, remove_tree, write_aside
 from mmgr.layout import Layout
 from mmgr.store import RegionStore
 
@@ -29,7 +31,27 @@ def act(config: Config, layout: Layout) -> None:
         for folder in (layout.bundle, layout.pretrain):
             remove_tree(folder)  # of an earlier configuration
         return
+    if config.pretrain.bundle is not None:
+        _check_nothing_is_lost(layout)
+        _copy(config.pretrain.bundle, layout)
+        return
     _train(config, layout)
+
+
+def _copy(source: Path, layout: Layout) -> None:
+    """Put a bundle in the place of a trained one, once it is sure that it fits the store."""
+    from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
+    from mmgr.learn.embed import check_fit  # noqa: PLC0415
+
+    bundle = load_bundle(source)
+    check_fit(bundle.model, RegionStore(layout.regions))
+    log.info("%s is used as it is: %s, %s", source, bundle.recipe.name, bundle.recipe.encoder)
+    clear_asides(layout.bundle)
+    with write_aside(layout.bundle) as aside:
+        aside.mkdir()
+        for name in ("manifest.json", *bundle.manifest["files"]):
+            shutil.copyfile(source / name, aside / name)
+    remove_tree(layout.pretrain)  # of a training whose bundle this replaces
 
 
 def _train(config: Config, layout: Layout) -> None:
@@ -78,7 +100,7 @@ def _is_bundled(layout: Layout) -> bool:
 
 
 def _check_nothing_is_lost(layout: Layout) -> None:
-    """Refuse to forget an unfinished training because the configuration no longer names images."""
+    """Refuse to forget an unfinished training because the configuration trains nothing any more."""
     if not layout.pretrain.is_dir():
         return
     from mmgr.learn.checkpoints import checkpoints  # noqa: PLC0415 - as above
@@ -86,9 +108,9 @@ def _check_nothing_is_lost(layout: Layout) -> None:
     found = checkpoints(layout.pretrain / "checkpoints")
     if found and not _is_bundled(layout):
         raise OtherTrainingError(
-            f"{layout.pretrain} holds a training of which {found[0][0]} are done, and the configuration names no "
-            "images any more. To go on with it, name them again; to keep it, set another `output`; to forget it, "
-            "add `--force`."
+            f"{layout.pretrain} holds a training of which {found[0][0]} are done, and the configuration trains nothing "
+            "any more. To go on with it, undo what changed; to keep it, set another `output`; to forget it, add "
+            "`--force`."
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import yaml
 
 from mmgr.actions.evaluate import IMAGE, MAIN, POI
 from mmgr.categories import CategoryVectors
@@ -19,7 +20,6 @@ from mmgr.evaluate import Results
 from mmgr.evaluate.audit import Audit
 from mmgr.files import read_json
 from mmgr.layout import Layout
-from mmgr.learn.recipes import resolve
 from mmgr.maps.colours import embedding_colours
 from mmgr.maps.explorer import MOST_THUMBNAILS, Explorer, Layer
 from mmgr.maps.neighbours import choose_examples, nearest_neighbours
@@ -50,7 +50,7 @@ def act(config: Config, layout: Layout) -> None:
             title=config.name,
             regions=len(store),
             learned_from=_LEARNED_FROM[main],
-            facts=_facts(config, store),
+            facts=_facts(config, layout, store),
             notes=config.notes,
             scores=scores,
             differences=pd.DataFrame([asdict(difference) for difference in results.scores.differences]),
@@ -75,7 +75,7 @@ def act(config: Config, layout: Layout) -> None:
     )
 
 
-def _facts(config: Config, store: RegionStore) -> list[tuple[str, str]]:
+def _facts(config: Config, layout: Layout, store: RegionStore) -> list[tuple[str, str]]:
     groups = [name for name in store.regions["group"].unique() if name]
     facts = [
         ("Regions", f"{len(store):,} of {store.info.edge:.0f} m" + (f" in {len(groups)} groups" if groups else "")),
@@ -85,8 +85,8 @@ def _facts(config: Config, store: RegionStore) -> list[tuple[str, str]]:
     if len(store.info.taxonomy):
         facts.append(("POI categories", str(len(store.info.taxonomy))))
     if store.info.bands:
-        facts.append(("Encoder", resolve(config.pretrain).encoder))
-        facts.append(("Recipe", config.pretrain.recipe))
+        recipe = yaml.safe_load((layout.bundle / "config.yaml").read_text(encoding="utf-8"))["recipe"]
+        facts += [("Encoder", recipe["encoder"]), ("Recipe", recipe["name"])]
     facts.append(("Tasks", ", ".join(task.title for task in config.tasks) or "none"))
     return facts
 

@@ -32,7 +32,7 @@ def convert(source: Path, target: Path) -> int:
     """
     existing_file(source, what="weights")
     try:
-        tensors = _plain_tensors(torch.load(source, map_location="cpu", weights_only=True))
+        tensors = plain_tensors(torch.load(source, map_location="cpu", weights_only=True))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ArtefactError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ArtefactError(f"{source} cannot be converted: {reason}") from error
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _plain_tensors(value: object) -> dict[str, Tensor]:
+def plain_tensors(value: object) -> dict[str, Tensor]:
     """Return the state dict inside what a training saved, each tensor with memory of its own."""
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):

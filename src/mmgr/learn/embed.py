@@ -55,7 +55,7 @@ def embed(
     ArtefactError
         If the store has other bands or other categories than the model.
     """
-    _check(model, store)
+    check_fit(model, store)
     place = choose_device(device)
     model = model.to(place).eval()
     images = np.full((len(store), model.image_features), np.nan, np.float32)
@@ -86,16 +86,14 @@ def embed(
     )
 
 
-def random_model(recipe: Recipe, vectors: NDArray[np.float32] | None, bands: int, seed: int) -> MultiModalModel:
-    """Make the untrained model of a recipe: the baseline that training must beat.
+def check_fit(model: MultiModalModel, store: RegionStore) -> None:
+    """Check that a model can embed a store.
 
-    In evaluation mode its batch norms use the statistics that they start with (mean 0, variance 1), as it is
-    done in the literature: they scale nothing, and features stay a fixed random function of the patch.
+    Raises
+    ------
+    ArtefactError
+        If the store has other bands or other categories than the model.
     """
-    return seeded_model(recipe.model_copy(update={"weights": "random"}), vectors, bands, seed).eval()
-
-
-def _check(model: MultiModalModel, store: RegionStore) -> None:
     if store.info.bands != model.bands:
         raise ArtefactError(
             f"{store.path} has patches of {store.info.bands} bands, the model saw {model.bands}; set `images.bands`."
@@ -105,6 +103,15 @@ def _check(model: MultiModalModel, store: RegionStore) -> None:
             f"{store.path} has {len(store.info.taxonomy)} POI categories, the model knows {model.categories}; "
             "embed with a model that was trained on this taxonomy."
         )
+
+
+def random_model(recipe: Recipe, vectors: NDArray[np.float32] | None, bands: int, seed: int) -> MultiModalModel:
+    """Make the untrained model of a recipe: the baseline that training must beat.
+
+    In evaluation mode its batch norms use the statistics that they start with (mean 0, variance 1), as it is
+    done in the literature: they scale nothing, and features stay a fixed random function of the patch.
+    """
+    return seeded_model(recipe.model_copy(update={"weights": "random"}), vectors, bands, seed).eval()
 
 
 def _image_features(

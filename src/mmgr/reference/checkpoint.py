@@ -1,0 +1,135 @@
+"""An image encoder that the research code, or torchvision, saved becomes a bundle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mmgr.bundle import save_bundle
+from mmgr.console import log
+from mmgr.errors import ArtefactError
+from mmgr.files import existing_file, sha256
+from mmgr.learn.convert import plain_tensors
+from mmgr.learn.model import MultiModalModel, seeded_model
+from mmgr.learn.plain import read_plain
+from mmgr.learn.recipes import RECIPES, Recipe
+from mmgr.learn.weights import encoder_weights
+from mmgr.taxonomy import Taxonomy
+
+_RESNETS: dict[tuple[bool, tuple[int, ...]], str] = {
+    (False, (2, 2, 2, 2)): "resnet18",
+    (False, (3, 4, 6, 3)): "resnet34",
+    (True, (3, 4, 6, 3)): "resnet50",
+    (True, (3, 4, 23, 3)): "resnet101",
+    (True, (3, 8, 36, 3)): "resnet152",
+}
+"""ResNets by whether their blocks have three convolutions, and by blocks a layer."""
+_FIRST = "conv1.weight"
+_HEAD = ("fc.0.weight", "fc.0.bias", "fc.2.weight", "fc.2.bias")
+"""The research code's projection head: two linear layers around a ReLU, as ours."""
+
+
+def import_checkpoint(path: Path, output: Path, *, encoder: str | None = None, crop: int = 224) -> Recipe:
+    """Write a bundle of images alone from the state dict of an image encoder.
+
+    The projection head comes along where the file has one of two layers; otherwise it starts afresh, and embeddings do
+    not need it.
+
+    Parameters
+    ----------
+    path
+        A file of `torch.save` (read without running anything of it) or of safetensors: torchvision's or `timm`'s
+        names, under any prefix.
+    output
+        Folder of the bundle; one that is there is replaced.
+    encoder
+        Name of a `timm` model; by default the ResNet that the shapes tell.
+    crop
+        Edge in pixels to which patches are resized for the encoder.
+
+    Returns
+    -------
+    The bundle's recipe.
+
+    Raises
+    ------
+    ArtefactError
+        If the file holds code, no state dict, or weights of another architecture.
+    """
+    found = _read(existing_file(path, what="checkpoint"))
+    prefix, name = architecture(found, path) if encoder is None else (None, encoder)
+    head = {key: found[f"{prefix}{key}"] for key in _HEAD if f"{prefix}{key}" in found} if prefix is not None else {}
+    has_head = len(head) == len(_HEAD)
+    own = {"name": "imported", "encoder": name, "crop": crop, "epochs": 0, "precision": "fp32"}  # as it was trained
+    choices = RECIPES["simclr"].model_dump() | own
+    if has_head:
+        choices |= {"image_hidden": len(head["fc.0.weight"]), "projection": len(head["fc.2.weight"])}
+    recipe = Recipe.model_validate(choices)
+    model = seeded_model(recipe, None, _bands(found, prefix), seed=0)
+    weights = encoder_weights(found, model.image_encoder, name=name, source=str(path), prefix=prefix)
+    model.image_encoder.load_state_dict(weights)
+    if has_head:
+        _load_head(model, head, path)
+    log.info("%s: %s with %s", path, name, "its projection head" if has_head else "a fresh projection head")
+    made = {"imported_from": path.name, "sha256": sha256(path), "projection_head": "imported" if has_head else "fresh"}
+    save_bundle(output, model.eval(), recipe, Taxonomy((), ()), made)
+    return recipe
+
+
+def architecture(found: Mapping[str, Tensor], path: Path) -> tuple[str, str]:
+    """Return what stands before a ResNet's names in a state dict, and which ResNet it is.
+
+    Raises
+    ------
+    ArtefactError
+        If there is none, or several, or one of unknown blocks.
+    """
+    prefixes = [key.removesuffix(_FIRST) for key in found if key.endswith(_FIRST) and "layer" not in key]
+    prefixes = [prefix for prefix in prefixes if f"{prefix}layer1.0.conv1.weight" in found]
+    if len(prefixes) != 1:
+        what = f"several, under {', '.join(map(repr, prefixes))}" if prefixes else "none"
+        raise ArtefactError(
+            f"{path}: one ResNet with torchvision's names is looked for, and there is {what} among {len(found)} "
+            f"tensors ({', '.join(list(found)[:3])}, ...). For another architecture name the `timm` model: `--encoder`."
+        )
+    (prefix,) = prefixes
+    block = re.compile(re.escape(prefix) + r"layer(\d)\.(\d+)\.conv1\.weight")
+    layers = [int(match[1]) for key in found if (match := block.fullmatch(key))]
+    blocks = tuple(layers.count(layer) for layer in range(1, 5))
+    three = f"{prefix}layer1.0.conv3.weight" in found
+    name = _RESNETS.get((three, blocks))
+    if name is None:
+        raise ArtefactError(
+            f"{path}: a ResNet of {' + '.join(map(str, blocks))} blocks of {3 if three else 2} convolutions is not one "
+            f"of {', '.join(_RESNETS.values())}. Name the `timm` model that it is: `--encoder`."
+        )
+    return prefix, name
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        try:
+            return dict(load_file(path))
+        except SafetensorError as error:
+            raise ArtefactError(f"{path} is not a safetensors file ({error}).") from error
+    try:
+        return plain_tensors(read_plain(path))
+    except ArtefactError as error:
+        raise ArtefactError(f"{path} cannot be imported: {error}") from error
+
+
+def _bands(found: Mapping[str, Tensor], prefix: str | None) -> int:
+    """Return how many bands the first layer sees; three where it is not known which layer that is."""
+    return 3 if prefix is None else int(found[f"{prefix}{_FIRST}"].shape[1])
+
+
+def _load_head(model: MultiModalModel, head: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        model.image_head.load_state_dict({key.removeprefix("fc."): value for key, value in head.items()})
+    except RuntimeError as error:
+        raise ArtefactError(f"{path}: the projection head does not fit its encoder: {error}") from error
