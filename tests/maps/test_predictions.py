@@ -75,6 +75,8 @@ def test_old_predictions_without_intervals_are_drawn_as_before(grid: gpd.GeoData
 def test_the_note_says_how_many_regions_are_outside() -> None:
     table = columns_of(predictions(100), "population")
     assert beware(table).startswith("Hatched: unlike every labelled place (5 regions, 5.0%)")
+    one = table.assign(applicable=np.arange(100) > 0)
+    assert beware(one).startswith("Hatched: unlike every labelled place (1 region, 1.0%)")
     assert beware(table.assign(applicable=True)) == ""
     unknown = table.assign(value=table["value"].where(table["applicable"]))
     assert beware(unknown) == "", "a region without a prediction is grey, not hatched"

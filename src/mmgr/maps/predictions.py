@@ -142,7 +142,5 @@ def beware(of_task: pd.DataFrame) -> str:
     outside = int((~of_task["applicable"].to_numpy(bool) & known).sum())
     if not outside:
         return ""
-    share = outside / known.sum()
-    return (
-        f"Hatched: unlike every labelled place ({outside:,} regions, {share:.1%}); the scores say nothing about them."
-    )
+    regions = f"{outside:,} region{'' if outside == 1 else 's'}, {outside / known.sum():.1%}"
+    return f"Hatched: unlike every labelled place ({regions}); the scores say nothing about them."
