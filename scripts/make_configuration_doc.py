@@ -32,6 +32,7 @@ SECTIONS = {
     "pretrain": config.Pretrain,
     "tasks": config.Task,
     "evaluate": config.Evaluate,
+    "finetune": config.Finetune,
 }
 
 

@@ -106,6 +106,28 @@ for _name, _what in {
     _add_stage(_name, _what)
 
 
+@app.command("finetune")
+def finetune_command(
+    config: ConfigPath,
+    task: Annotated[str | None, typer.Option("--task", help="One task; all by default.")] = None,
+    blocks: Annotated[
+        int | None, typer.Option("--blocks", min=1, help="How many of the encoder's last blocks; by default all.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most as many.")] = None,
+    *,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Train the image encoder on labels, and score it beside the probes, on their folds."""
+    from mmgr.run import Run  # noqa: PLC0415
+
+    run = Run(config)
+    if dry_run:
+        _print_plan(run.with_finetune(task=task, blocks=blocks, epochs=epochs), "finetune")
+        return
+    typer.echo(run.finetune(task=task, blocks=blocks, epochs=epochs, force=force).to_text())
+
+
 @app.command("export")
 def export_command(
     config: ConfigPath,

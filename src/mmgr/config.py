@@ -465,6 +465,37 @@ class Evaluate(Section):
     the highest. An empty list leaves intervals out."""
 
 
+class Finetune(Section):
+    """Fine-tuning of the image encoder on labels, scored beside the probes under their folds.
+
+    It trains one encoder a fold, which takes its time: `mmgr finetune` does it, and `mmgr run` only where this section
+    is there; `finetune: {}` is enough.
+    """
+
+    tasks: tuple[str, ...] | None = None
+    """Names of the tasks; all by default."""
+    blocks: Count | None = None
+    """How many of the encoder's last blocks are trained; all by default."""
+    epochs: Count = 20
+    """At most as many; the best on a fifth of the training blocks is taken, the probe that it starts from included."""
+    patience: Count = 5
+    """It stops after so many epochs without a better one."""
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    """Labelled units a step."""
+    learning_rate: Positive = 1e-3
+    """Of the linear head."""
+    encoder_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """The encoder's last block learns at this part of the head's rate,"""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """and each block before it at this part of the rate of the next."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """Of the encoder's filters and matrices (AdamW)."""
+    pois: bool = True
+    """Whether the head sees the POI part of the embedding, which stays as it is, beside the image's features."""
+    seeds: Count = 1
+    """How many of the probes' repetitions are done."""
+
+
 class Config(Section):
     """A whole run."""
 
@@ -488,6 +519,8 @@ class Config(Section):
     """What is mapped, with its labels."""
     evaluate: Evaluate = Evaluate()
     """Scores."""
+    finetune: Finetune | None = None
+    """Fine-tuning as a stage of `mmgr run`; off by default."""
     notes: tuple[str, ...] = ()
     """Sentences that the report repeats: what the data cannot show."""
     attribution: tuple[str, ...] = ()
@@ -521,6 +554,20 @@ class Config(Section):
             if isinstance(source, PointSource) and source.area:
                 found[f"pois.sources[{number}].area"] = source.area
         return found
+
+    @model_validator(mode="after")
+    def _can_be_fine_tuned(self) -> Config:
+        if self.finetune is None:
+            return self
+        if self.images is None:
+            raise ValueError("`finetune` is of the image encoder: there is none without `images`")
+        known = [task.name for task in self.tasks]
+        for name in self.finetune.tasks or ():
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
+                raise ValueError(f"`finetune.tasks`: there is no task {name!r}; {hint}")
+        return self
 
     @model_validator(mode="after")
     def _tasks_have_names_of_their_own(self) -> Config:
@@ -637,6 +684,7 @@ def _known_keys(place: tuple[Any, ...]) -> list[str]:
         "pretrain": Pretrain,
         "tasks": Task,
         "evaluate": Evaluate,
+        "finetune": Finetune,
     }
     named = [sections[part] for part in place if part in sections]
     return sorted((named[-1] if named else Config).model_fields)

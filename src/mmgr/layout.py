@@ -71,6 +71,11 @@ class Layout:
         return self.folder / "evaluation"
 
     @property
+    def finetune(self) -> Path:
+        """Folder of what fine-tuning scored, a folder a task; `unfinished` holds the folds of a killed one."""
+        return self.folder / "finetune"
+
+    @property
     def maps(self) -> Path:
         """Folder of the maps."""
         return self.folder / "maps"

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
+from pydantic import ValidationError
 
-from mmgr.config import Config, dump_config, load_config
+from mmgr.config import Config, Finetune, dump_config, load_config
 from mmgr.console import log
-from mmgr.files import exclusive, explained_writes, read_json, remove_tree, write_text
+from mmgr.errors import ConfigError
+from mmgr.files import exclusive, explained_writes, read_json, remove_tree, settings_hash, write_text
 from mmgr.layout import Layout
 from mmgr.stages import Ledger, Stage, Status
 from mmgr.store import RegionStore
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 STAGES = ("build", "categories", "pretrain", "embed", "evaluate", "map", "report")
 """The stages in order; each is a method of :class:`Run` and a command."""
+OPTIONAL = "finetune"
+"""A stage after `evaluate` where the configuration has its section; its command and method need none."""
 _WATCHERS = {"checkpoint_every", "tensorboard", "probe_every"}
 
 
@@ -49,7 +53,12 @@ class Run:
         self.config = config if isinstance(config, Config) else load_config(config)
         self.name = "city.yaml" if isinstance(config, Config) else str(config)
         self.layout = Layout(self.config.output)
-        self.ledger = Ledger(self.layout.folder, {stage.name: stage for stage in _stages(self.config, self.layout)})
+        self.ledger = self._ledger()
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that `all` does, in order."""
+        return STAGES if self.config.finetune is None else (*STAGES[:5], OPTIONAL, *STAGES[5:])
 
     # the verbs
 
@@ -83,6 +92,46 @@ class Run:
         from mmgr.evaluate import Results  # noqa: PLC0415 - scikit-learn loads slowly
 
         return Results.read(self.layout.evaluation / "scores.json").scores
+
+    def finetune(
+        self, *, task: str | None = None, blocks: int | None = None, epochs: int | None = None, force: bool = False
+    ) -> Scores:
+        """Fine-tune the image encoder on labels, under the folds of the probes.
+
+        Parameters
+        ----------
+        task
+            Name of one task; by default those of the configuration's section, or all.
+        blocks, epochs
+            Replace those of the configuration's section.
+        force
+            Whether it is done again where nothing changed.
+
+        Returns
+        -------
+        The scores of fine-tuned encoders, of all tasks that have any; the report shows them beside the probes'.
+        """
+        self.with_finetune(task=task, blocks=blocks, epochs=epochs).do(OPTIONAL, force=force)
+        self.ledger = self._ledger()  # the report's key is of these scores too
+        return import_module("mmgr.actions.finetune").fine_tuned(self.config, self.layout)  # type: ignore[no-any-return]
+
+    def with_finetune(self, *, task: str | None = None, blocks: int | None = None, epochs: int | None = None) -> Run:
+        """Return this run with fine-tuning as one of its stages; see :meth:`finetune`.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such task, or there are no images.
+        """
+        given = {"tasks": None if task is None else (task,), "blocks": blocks, "epochs": epochs}
+        section = (self.config.finetune or Finetune()).model_dump() | {k: v for k, v in given.items() if v is not None}
+        try:
+            run = Run(Config.model_validate(self.config.model_dump() | {"finetune": section}))
+        except ValidationError as error:
+            faults = "; ".join(str(fault["msg"]).removeprefix("Value error, ") for fault in error.errors())
+            raise ConfigError(f"{self.name} cannot be fine-tuned so: {faults}") from None
+        run.name = self.name
+        return run
 
     def map(self, *, force: bool = False) -> list[Path]:
         """Draw the predictions and the embeddings; returns the files."""
@@ -133,7 +182,7 @@ class Run:
         """
         self.ledger.key(STAGES[-1])
         with exclusive(self.layout.folder):
-            for stage in STAGES:
+            for stage in self.stages:
                 if stage == "pretrain" and (force or not self.ledger.status(stage).up_to_date):
                     import_module("mmgr.actions.evaluate").check(self.config, self.layout)
                 self._do(stage, force=force)
@@ -155,7 +204,7 @@ class Run:
     def plan(self) -> list[Status]:
         """Say for each stage whether it would run, and why; nothing is written."""
         statuses: dict[str, Status] = {}
-        for name in STAGES:
+        for name in self.stages:
             status = self.ledger.status(name)
             waits = [earlier for earlier in self.ledger.stages[name].after if not statuses[earlier].up_to_date]
             if waits and status.up_to_date:
@@ -167,6 +216,9 @@ class Run:
     def set_aside(self) -> list[dict[str, str]]:
         """Images that could not be read: ``path`` and ``reason``."""
         return list(read_json(self.layout.set_aside)) if self.layout.set_aside.is_file() else []
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self.layout.folder, {stage.name: stage for stage in _stages(self.config, self.layout)})
 
     def _do(self, name: str, *, force: bool) -> None:
         stage = self.ledger.stages[name]
@@ -181,6 +233,12 @@ class Run:
             write_text(self.layout.config, dump_config(self.config))
             import_module(f"mmgr.actions.{name}").act(self.config, self.layout)
         log.info("%-10s  done in %.1f s", name, record["seconds"])
+
+
+def _fine_tuned(config: Config, layout: Layout) -> dict[str, str]:
+    """Return a hash of what each task was fine-tuned with, by its name; tasks that were not are left out."""
+    paths = {task.name: layout.finetune / task.name / "run.json" for task in config.tasks}
+    return {name: settings_hash(read_json(path)) for name, path in paths.items() if path.is_file()}
 
 
 def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
@@ -233,6 +291,17 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         inputs={f"tasks.{task.name}.path": task.path for task in config.tasks},
         outputs=(layout.evaluation,),
     )
+    if config.finetune is not None:
+        chosen = config.finetune.tasks or tuple(task.name for task in config.tasks)
+        yield Stage(
+            name="finetune",
+            title="fine-tune the image encoder on labels",
+            after=("build", "pretrain", "embed"),
+            settings={key: shown[key] for key in ("finetune", "tasks", "evaluate", "seed")},
+            inputs={f"tasks.{task.name}.path": task.path for task in config.tasks if task.name in chosen},
+            outputs=(layout.finetune,),
+            unfinished=(layout.finetune / "unfinished", *(layout.finetune / name for name in chosen)),
+        )
     yield Stage(
         name="map",
         title="draw the predictions and the embeddings",
@@ -244,8 +313,12 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
     yield Stage(
         name="report",
         title="write the report",
-        after=STAGES[:-1],
-        settings={key: shown[key] for key in ("name", "notes", "attribution")},
+        after=STAGES[:-1] if config.finetune is None else (*STAGES[:-1], OPTIONAL),
+        settings={
+            **{key: shown[key] for key in ("name", "notes", "attribution")},
+            # what `mmgr finetune` did without a section of its own is shown, too
+            "finetune": _fine_tuned(config, layout) if config.finetune is None else {},
+        },
         inputs={},
         outputs=(layout.report,),
     )

@@ -13,10 +13,11 @@ import pandas as pd
 import yaml
 
 from mmgr.actions.evaluate import IMAGE, MAIN, POI
+from mmgr.actions.finetune import fine_tuned
 from mmgr.categories import CategoryVectors
 from mmgr.config import Config
 from mmgr.embeddings import read_embeddings
-from mmgr.evaluate import Results
+from mmgr.evaluate import Results, Scores
 from mmgr.evaluate.audit import Audit
 from mmgr.files import read_json
 from mmgr.layout import Layout
@@ -41,7 +42,8 @@ def act(config: Config, layout: Layout) -> None:
     store = RegionStore(layout.regions)
     evaluation = layout.evaluation
     results = Results.read(evaluation / "scores.json")
-    scores = results.scores.to_frame()
+    tuned = fine_tuned(config, layout)
+    scores = Scores.joined([results.scores, tuned]).to_frame()
     with_images, with_pois = ((layout.embeddings / f"{part}.parquet").is_file() for part in ("image", "poi"))
     main = MAIN if with_images and with_pois else IMAGE if with_images else POI
     write_report(
@@ -55,12 +57,13 @@ def act(config: Config, layout: Layout) -> None:
             scores=scores,
             differences=pd.DataFrame([asdict(difference) for difference in results.scores.differences]),
             main_features=main,
-            baselines=tuple(name for name in dict.fromkeys(scores["features"]) if name != main),
+            # what labels have trained is shown beside, and is no baseline of what they have not
+            baselines=tuple(name for name in dict.fromkeys(results.scores.to_frame()["features"]) if name != main),
             predictions=pd.read_parquet(evaluation / "held_out.parquet"),
             units={task.name: task.unit for task in config.tasks},
             intervals=results.intervals,
             applicability=results.applicability,
-            audit=None if scores.empty else Audit.from_json(read_json(evaluation / "audit.json")),
+            audit=None if not results.scores.records else Audit.from_json(read_json(evaluation / "audit.json")),
             monitor=pd.read_csv(layout.monitor) if layout.monitor.is_file() else None,
             maps=_maps(config, layout),
             explorer=_explorer(config, layout, store),

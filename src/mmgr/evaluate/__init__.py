@@ -24,7 +24,7 @@ from mmgr.evaluate.predict import predict_everywhere
 from mmgr.evaluate.probes import make_probe, mlp_probe, ridge_probe, softmax_probe
 from mmgr.evaluate.records import Measured, Score, Scores
 from mmgr.evaluate.results import Results
-from mmgr.evaluate.scores import score_features
+from mmgr.evaluate.scores import score_features, score_predictions
 from mmgr.evaluate.splits import LeaveOneGroupOut, RandomFolds, SpatialBlocks, Splitter, choose_block
 from mmgr.evaluate.trust import Trust, judge_predictions
 from mmgr.evaluate.units import Units
@@ -70,5 +70,6 @@ __all__ = [
     "rmse",
     "score_features",
     "score_intervals",
+    "score_predictions",
     "softmax_probe",
 ]

@@ -20,7 +20,7 @@ from mmgr.evaluate.probes import ProbeName, make_probe, probe_names
 from mmgr.evaluate.records import HELD_OUT_COLUMNS, Measured, Score, Scores
 from mmgr.evaluate.units import Units
 
-__all__ = ["SplitPlan", "check_splits", "score_features"]
+__all__ = ["SplitPlan", "check_splits", "score_features", "score_predictions"]
 
 _SCALES = {"class": "classes", "shares": "shares"}
 
@@ -80,6 +80,25 @@ def score_features(
         pd.concat(kept, ignore_index=True) if kept else _no_predictions(),
         tuple(found for plan in plans for found in _differences(plan, trials, main)),
     )
+
+
+def score_predictions(
+    units: Units, plan: SplitPlan, predicted: NDArray[np.float64], *, features: str, probe: str
+) -> Scores:
+    """Score predictions that were made elsewhere under a plan's folds, as :func:`score_features` scores its own.
+
+    Parameters
+    ----------
+    units, plan
+        The labelled units, and one of the plans that :func:`check_splits` made for them.
+    predicted
+        Predictions of each repetition on the target's scale, shape ``(seeds, u)`` or ``(seeds, u, k)``; NaN where never
+        tested.
+    features, probe
+        What they are called in the tables.
+    """
+    trial = _trial(units, plan, features, probe, predicted)
+    return Scores((trial.score,), _predictions(units, plan, predicted[0]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,155 @@
+"""Fine-tune: the bundle and labels become scores of fine-tuned encoders, under the folds of the probes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgr.config import Config, Finetune, Task
+from mmgr.console import log, track
+from mmgr.embeddings import read_embeddings
+from mmgr.errors import ConfigError
+from mmgr.evaluate import Scores, SplitPlan, Units, check_splits, read_units, score_predictions
+from mmgr.files import read_json, remove_tree, write_aside, write_json
+from mmgr.layout import Layout
+from mmgr.stages import input_fingerprint
+from mmgr.store import RegionStore
+
+if TYPE_CHECKING:
+    from mmgr.learn.finetune import FineTuner
+
+IMAGE, BOTH = "image, fine-tuned", "[image, POI], fine-tuned"
+"""What fine-tuned features are called in the tables."""
+PROBE = "linear"
+
+Rows = NDArray[np.int64]
+
+
+def act(config: Config, layout: Layout) -> None:
+    """Write the scores of each task that is asked for, and is not up to date."""
+    settings = config.finetune or Finetune()
+    chosen = [task for task in config.tasks if settings.tasks is None or task.name in settings.tasks]
+    if not chosen:
+        log.info("no tasks in the configuration: nothing to fine-tune on")
+        layout.finetune.mkdir(parents=True, exist_ok=True)
+    for task in chosen:
+        if task.label != "number":
+            if settings.tasks is not None:
+                raise ConfigError(f"`finetune.tasks`: {task.name} is of {task.label}; fine-tuning is of numbers alone.")
+            log.warning("%s: fine-tuning is of numbers alone, not of %s; it is left out", task.name, task.label)
+            continue
+        wanted = {"finetune": settings.model_dump(mode="json", exclude={"tasks"}), **_identity(config, layout, task)}
+        if _known(layout.finetune / task.name) == wanted:
+            log.info("%s: fine-tuned already with these settings", task.name)
+        else:
+            _fine_tune(config, layout, task, settings, wanted)
+
+
+def fine_tuned(config: Config, layout: Layout) -> Scores:
+    """Return the scores of those tasks whose fine-tuning fits the present model, labels and folds."""
+    found = []
+    for task in config.tasks:
+        folder = layout.finetune / task.name
+        known = _known(folder)
+        if known is None:
+            continue
+        if {key: value for key, value in known.items() if key != "finetune"} == _identity(config, layout, task):
+            found.append(Scores.from_json(read_json(folder / "scores.json")))
+        else:
+            log.info("%s: fine-tuning was of another model, label or split and is left out", task.name)
+    return Scores.joined(found)
+
+
+def _known(folder: Path) -> dict[str, Any] | None:
+    """Return what a task was fine-tuned with."""
+    return dict(read_json(folder / "run.json")) if (folder / "run.json").is_file() else None
+
+
+def _identity(config: Config, layout: Layout, task: Task) -> dict[str, Any]:
+    """Describe by all that decides it what a task is fine-tuned on, and under which folds."""
+    shown = config.model_dump(mode="json")
+    return {
+        "software": version("mmgr"),
+        "embed": read_json(layout.folder / "stages" / "embed.json")["key"],  # of the store and the bundle too
+        "task": task.model_dump(mode="json"),
+        "labels": input_fingerprint(task.path, what=f"tasks.{task.name}.path"),
+        "evaluate": shown["evaluate"],
+        "seed": config.seed,
+    }
+
+
+def _fine_tune(config: Config, layout: Layout, task: Task, settings: Finetune, wanted: dict[str, Any]) -> None:
+    from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
+    from mmgr.learn.finetune import FineTuner, Samples  # noqa: PLC0415
+
+    store = RegionStore(layout.regions)
+    units = read_units(task, store.regions)
+    kept = layout.finetune / "unfinished" / task.name
+    if _known(kept) != wanted:
+        remove_tree(kept)
+        write_json(kept / "run.json", wanted)
+    poi = layout.embeddings / "poi.parquet"
+    both = settings.pois and poi.is_file()
+    beside = units.features(read_embeddings(poi)) if both else np.zeros((len(units), 0), np.float32)
+    model = load_bundle(layout.bundle).model
+    samples = Samples(units.weights, units.target, beside)
+    tuner = FineTuner(model, store, samples, settings, device=config.pretrain.device)
+    plans = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)
+    found = [
+        score_predictions(
+            units,
+            _first(plan, settings.seeds),
+            _held_out(tuner, units, _first(plan, settings.seeds), config.seed, kept),
+            features=BOTH if both else IMAGE,
+            probe=PROBE,
+        )
+        for plan in plans
+    ]
+    scores = Scores.joined(found)
+    with write_aside(layout.finetune / task.name) as aside:
+        aside.mkdir()
+        write_json(aside / "scores.json", scores.to_json())
+        (aside / "scores.md").write_text(scores.to_markdown(), encoding="utf-8")
+        scores.held_out.to_parquet(aside / "held_out.parquet")
+        write_json(aside / "run.json", wanted)
+    remove_tree(kept)
+
+
+def _first(plan: SplitPlan, seeds: int) -> SplitPlan:
+    """Return the first repetitions of a plan."""
+    return replace(plan, folds=plan.folds[:seeds])
+
+
+def _held_out(tuner: FineTuner, units: Units, plan: SplitPlan, seed: int, kept: Path) -> NDArray[np.float64]:
+    """Predict every unit by an encoder that was tuned far from it; folds that a killed run has done are read."""
+    predicted = np.full((len(plan.folds), len(units)), np.nan)
+    jobs = [(repeat, fold) for repeat, folds in enumerate(plan.folds) for fold in range(len(folds))]
+    epochs = []
+    for repeat, fold in track(jobs, f"fine-tunes {units.task.name}", total=len(jobs)):
+        train, test = plan.folds[repeat][fold]
+        path = kept / f"{plan.kind}-{repeat}-{fold}.json"
+        if path.is_file():
+            done = read_json(path)
+        else:
+            own = _seed(seed + repeat, plan.kind, fold)
+            inner = plan.inner(units, train, own)  # the blocks that probes tune on
+            fit, stop = (train[rows] for rows in inner[0]) if inner else (train, train[:0])
+            result = tuner.fold(fit, stop, test, seed=own)
+            done = {"predicted": result.predicted.tolist(), "epoch": result.epoch, "losses": result.losses}
+            write_json(path, done)
+        predicted[repeat, test] = done["predicted"]
+        epochs.append(int(done["epoch"]))
+    log.info("%s, split %s: epochs taken %s (0 is the probe)", units.task.name, plan.kind, ", ".join(map(str, epochs)))
+    return predicted
+
+
+def _seed(seed: int, kind: str, fold: int) -> int:
+    """Return a seed of one fold's own."""
+    digest = hashlib.blake2b(f"{seed} {kind} {fold}".encode(), digest_size=7).digest()
+    return int.from_bytes(digest, "big")

@@ -1,0 +1,69 @@
+"""What fine-tuning trains: a copy of a model, and a linear head on standardised features."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from mmgr.config import Finetune
+from mmgr.learn.layers import train_last
+from mmgr.learn.model import MultiModalModel
+
+
+class Learner(nn.Module):
+    """A copy of a model, and a linear head on standardised features."""
+
+    mean: Tensor
+    spread: Tensor
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, model: MultiModalModel, inputs: NDArray[np.float32], target: NDArray[np.float64]) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model)
+        # it starts as a ridge regression, not at random
+        self.head = skip_init(nn.Linear, inputs.shape[1], 1)  # type: ignore[no-untyped-call] # torch has no types here
+        known = np.isfinite(inputs)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, inputs, 0).sum(axis=0, dtype=np.float64) / count
+        spread = np.sqrt(np.where(known, (inputs - mean) ** 2, 0).sum(axis=0) / count)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("spread", torch.tensor(np.where(spread > 1e-6, spread, 1), dtype=torch.float32))
+        self.register_buffer("centre", torch.tensor(target.mean(), dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor(target.std() or 1.0, dtype=torch.float64))
+
+    def standard_target(self, target: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return labels of mean 0 and variance 1 over the training units, shape ``(u,)``."""
+        return np.asarray((target - float(self.centre)) / float(self.scale), np.float32)
+
+    def standardised(self, inputs: Tensor) -> Tensor:
+        """Scale features, shape ``(u, F + P)``; what is unknown takes the training mean."""
+        return ((inputs - self.mean) / self.spread).nan_to_num(0.0)
+
+    def forward(self, features: Tensor, beside: Tensor) -> Tensor:
+        """Predict standardised labels, shape ``(u,)``, from features, shapes ``(u, F)`` and ``(u, P)``."""
+        output: Tensor = self.head(self.standardised(torch.cat([features, beside], 1)))
+        return output[:, 0]
+
+    def optimiser(self, settings: Finetune) -> torch.optim.Optimizer:
+        """Return AdamW over the head and the blocks that are trained; ``rate`` is each group's highest rate."""
+        rate = settings.learning_rate
+        groups = train_last(
+            self.model.image_encoder,
+            settings.blocks,
+            rate=rate * settings.encoder_rate,
+            decay=settings.layer_decay,
+            weight_decay=settings.weight_decay,
+        )
+        # ridge has chosen how large the head is: weight decay would draw it away from there
+        head = {"params": list(self.head.parameters()), "rate": rate, "weight_decay": 0.0}
+        return torch.optim.AdamW([head, *groups], lr=rate)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return a copy of all weights."""
+        return {name: value.detach().clone() for name, value in self.state_dict().items()}
