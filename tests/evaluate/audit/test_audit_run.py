@@ -18,6 +18,7 @@ from scipy import sparse
 from mmgr.config import Config, Evaluate
 from mmgr.evaluate import Units, check_splits, read_units
 from mmgr.evaluate.audit import Finding, Keys, Scored, audit_run
+from mmgr.evaluate.audit.run import transductive
 from mmgr.store import Patches, PoiBags, RegionStore, StoreInfo, write_store
 from mmgr.taxonomy import Taxonomy
 
@@ -262,11 +263,20 @@ def test_a_region_that_is_there_twice_is_named(labelled: Callable[..., Units], g
 
 
 def test_nothing_learned_before_is_nothing_transductive(tmp_path: Path) -> None:
-    from mmgr.evaluate.audit.run import transductive
-
     untrained = configured(tmp_path, pretrain={"epochs": 0}, categories={"method": "one-hot"})
     assert transductive(untrained).status == "pass"
     assert "walks" in transductive(configured(tmp_path, images=None)).text
+
+
+def test_what_an_encoder_of_elsewhere_has_seen_is_not_claimed(tmp_path: Path) -> None:
+    foreign = transductive(
+        configured(tmp_path, pretrain={"bundle": tmp_path / "other"}, categories={"method": "one-hot"})
+    )
+    assert foreign.status == "note"
+    assert foreign.numbers == {"transductive": False, "unknown": True}
+    assert "the bundle other" in foreign.text
+    begun = transductive(configured(tmp_path, pretrain={"weights": "pretrained"}))
+    assert begun.numbers == {"transductive": True, "unknown": True}
 
 
 def test_units_of_several_regions_are_judged_by_their_regions(

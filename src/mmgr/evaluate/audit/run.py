@@ -70,18 +70,29 @@ def _of_all(config: Config, store: RegionStore) -> Iterator[Finding]:
 
 def transductive(config: Config) -> Finding:
     """Say what was learned without labels from regions that are tested later."""
-    seen = []
-    epochs = config.pretrain.epochs
-    if config.images is not None and epochs != 0:
-        seen.append("encoders saw the images" + (" and POIs" if config.pois else "") + " of all regions")
+    seen, unknown = [], ""
+    pretrain = config.pretrain
+    if config.images is not None and pretrain.bundle is not None:
+        unknown = f"the bundle {pretrain.bundle.name}"
+    elif config.images is not None:
+        if pretrain.epochs != 0:
+            seen.append("encoders saw the images" + (" and POIs" if config.pois else "") + " of all regions")
+        if pretrain.weights != "random":
+            unknown = "the weights that training began with"
     if config.pois is not None and config.categories.method in _LEARNED:
         seen.append(f"category vectors were learned from {_LEARNED[config.categories.method]} everywhere")
-    if not seen:
-        return Finding("pre-training", "pass", "Nothing was learned from the regions before the labels.")
-    text = (
-        f"Transductive, which is allowed: {'; '.join(seen)}; no label was seen. A region added later has not been seen."
-    )
-    return Finding("pre-training", "note", text, numbers={"transductive": True})
+    numbers = {"transductive": bool(seen), "unknown": bool(unknown)}
+    parts = []
+    if seen:
+        parts.append(
+            f"Transductive, which is allowed: {'; '.join(seen)}; no label was seen. A region added later was not seen."
+        )
+    if unknown:
+        parts.append(f"What {unknown} had seen is not to be known from here: these places, or even labels of them?")
+    if not parts:
+        text = "Nothing was learned from the regions before the labels."
+        return Finding("pre-training", "pass", text, numbers=numbers)
+    return Finding("pre-training", "note", " ".join(parts), numbers=numbers)
 
 
 def _of_split(
