@@ -28,9 +28,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def software() -> dict[str, str]:
-    """Return the versions of Python and of what a measurement depends on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+def software(*more: str) -> dict[str, str]:
+    """Return the versions of Python and of what a measurement depends on: what all do, and ``more``."""
+    return {"python": platform.python_version()} | {name: version(name) for name in (*_LIBRARIES, *more)}
 
 
 def _processor() -> str:

@@ -1,0 +1,202 @@
+"""Pre-training beside its bare step on random tensors, and beside the published way."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmgr.bench.machine import machine, software
+from mmgr.bench.published import PublishedStep, published_batches
+from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio
+from mmgr.bench.sample import PIXELS, category_table, sample_patches, sample_store
+from mmgr.console import quiet
+from mmgr.learn.checkpoints import Cadence, Progress
+from mmgr.learn.data import Batch, Batches
+from mmgr.learn.manners import quiet_lightning
+from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
+from mmgr.learn.pretrain import Training
+from mmgr.learn.recipes import RECIPES, Recipe
+from mmgr.stages import peak_rss_mb
+
+WARM_UP = 1
+"""Steps of each round that are not counted: memory is asked for, kernels are chosen, the first batch is read."""
+
+
+def bench_pretrain(
+    *,
+    encoder: str = "resnet50",
+    crop: int = 224,
+    batch: int = 32,
+    steps: int = 4,
+    rounds: int = 3,
+    pixels: int = PIXELS,
+    device: str = "auto",
+    reference_steps: int = 1,
+    workers: int = 6,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Train on real patches of a region store, and time it in turns with what it is compared with.
+
+    *Bare* is the same model, batch, precision, losses and optimiser on random views that lie in memory.
+    *Reference* is the published way (:mod:`mmgr.bench.published`). The monitor's readings, which are part of the
+    model's losses, are in both of the first two; checkpoints and held-out regions, which epochs end with, are in none.
+
+    Parameters
+    ----------
+    encoder, crop, batch
+        Of the recipe `mmgr`, which is trained otherwise as it is.
+    steps
+        Steps of a round that are timed, after one that is not.
+    rounds
+        Turns; results are medians over them.
+    pixels
+        Edge of a stored patch.
+    device
+        `auto`, `cpu`, `cuda`.
+    reference_steps
+        As ``steps``, of the published way; 0 leaves it out.
+    workers
+        Processes that make its views.
+    seed
+        Of weights, POIs and views.
+
+    Returns
+    -------
+    ``regions_per_second``, ``bare_regions_per_second``, their ``ratio`` (median of the rounds'), ``cpu_ratio`` (the
+    same by the time of this process's threads), ``reference_regions_per_second``, ``speedup`` over it,
+    ``peak_rss_mb`` after the first training, and what was measured on what.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such encoder or device.
+    """
+    place = choose_device(device)
+    recipe = Recipe.model_validate(
+        RECIPES["mmgr"].model_dump()
+        | {"encoder": encoder, "crop": crop, "batch_size": batch, "epochs": 1, "held_out": 0.0}
+    )
+    table, measured_on = category_table(seed), machine()
+    with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet(), quiet_lightning():
+        folder = Path(name)
+        store = sample_store(folder, batch * (steps + WARM_UP), pixels=pixels, seed=seed)
+        model = seeded_model(recipe, table, store.info.bands, seed)
+        model.standardise_densities(store.bags)
+        training = _Timed(model, Batches(store, recipe, seed), seed, folder, Cadence("1000000000 steps"))
+        # alone, before there is anything else in memory
+        spans = [training.measure(place)]
+        memory = peak_rss_mb()
+        ways = {"real": partial(training.measure, place), "bare": _Bare(model, training.batches, place).measure}
+        if reference_steps:
+            images = folder / "patches.npy"
+            np.save(images, sample_patches(pixels))
+            published = _Published(PublishedStep(encoder, crop, table, place), training.batches, place)
+            ways["reference"] = partial(
+                published.measure, images, crop=crop, steps=reference_steps, workers=workers
+            )
+        found = in_turns(rounds, ways)
+    del spans
+    result: dict[str, Any] = {
+        "regions_per_second": median_rate(found["real"]),
+        "bare_regions_per_second": median_rate(found["bare"]),
+        "ratio": median_ratio(found["real"], found["bare"]),
+        "cpu_ratio": median_ratio(found["real"], found["bare"], cpu=True),
+    }
+    if reference_steps:
+        result["reference_regions_per_second"] = median_rate(found["reference"])
+        result["speedup"] = median_ratio(found["real"], found["reference"])
+    return result | {
+        "peak_rss_mb": memory,
+        "encoder": encoder,
+        "crop": crop,
+        "batch": batch,
+        "pixels": pixels,
+        "steps": steps,
+        "rounds": rounds,
+        "precision": "bf16" if uses_bfloat16(recipe, place) else "fp32",
+        "device": str(place),
+        "threads": torch.get_num_threads(),
+        "rates": {name: [round(span.rate, 4) for span in spans] for name, spans in found.items()},
+        "machine": measured_on | {"load_after": machine()["load"]},
+        "software": software("torch", "timm", "lightning"),
+    }
+
+
+class _Timed(Training):
+    """A training that times the steps of an epoch after the first, and leaves nothing behind."""
+
+    def measure(self, device: torch.device) -> Span:
+        """Train one epoch."""
+        self._watch = Stopwatch(device)
+        self.run(device)
+        return self._span
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Start the clock after the first step, and stop it after the last."""
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        if batch.step + 1 == WARM_UP:
+            self._watch.start()
+        if batch.step + 1 == self.batches.steps:
+            self._span = self._watch.stop((self.batches.steps - WARM_UP) * self.recipe.batch_size)
+
+    def on_train_epoch_end(self) -> None:
+        """Forget what was gathered: an epoch's end is not what is measured."""
+        self.monitor = type(self.monitor)()
+
+    def _save(self, progress: Progress) -> None:
+        """Write no checkpoint."""
+
+
+class _Bare:
+    """The step with everything in memory: what the model, its losses and its optimiser cost alone."""
+
+    def __init__(self, model: MultiModalModel, batches: Batches, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self._batches = batches
+
+    def measure(self) -> Span:
+        """Train on the same random views, step by step."""
+        recipe, steps = self._batches.recipe, self._batches.steps
+        model = self._model.to(self._device).train()
+        first = next(iter(self._batches.epoch(0))).to(self._device)
+        views = tuple(
+            torch.randn(len(first.rows), model.bands, recipe.crop, recipe.crop, device=self._device) for _ in range(2)
+        )
+        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+        optimiser = kind(
+            [weight for weight in model.parameters() if weight.requires_grad],
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+        )
+        watch = Stopwatch(self._device)
+        for step in range(steps):
+            if step == WARM_UP:
+                watch.start()
+            optimiser.zero_grad()
+            model.losses((views[0], views[1]), first.pois, first.not_negative, first.near).total.backward()
+            optimiser.step()
+        return watch.stop((steps - WARM_UP) * recipe.batch_size)
+
+
+class _Published:
+    """The published way, with the POIs of the same regions."""
+
+    def __init__(self, step: PublishedStep, batches: Batches, device: torch.device) -> None:
+        self._step, self._batches, self._device = step, batches, device
+
+    def measure(self, images: Path, *, crop: int, steps: int, workers: int) -> Span:
+        """Train on views that workers make."""
+        size = self._batches.recipe.batch_size
+        pois = next(iter(self._batches.epoch(0))).pois
+        watch = Stopwatch(self._device)
+        views = published_batches(images, crop=crop, batch=size, steps=steps + WARM_UP, workers=workers)
+        for step, pair in enumerate(views):
+            if step == WARM_UP:
+                watch.start()
+            self._step.step((pair[0], pair[1]), pois)
+        return watch.stop(steps * size)
