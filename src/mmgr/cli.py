@@ -7,13 +7,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mmgr.cli_bench import bench
 from mmgr.console import console, log, show_log
 from mmgr.errors import ConfigError, MmgrError
-from mmgr.files import is_no_room, write_json
+from mmgr.files import is_no_room
 
 if TYPE_CHECKING:
     from mmgr.run import Run
@@ -272,23 +273,7 @@ def synth(
     typer.echo(f"Next: mmgr run {folder / 'city.yaml'}")
 
 
-bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench", help="Measure what a stage costs on this machine, on made inputs.")
-
-
-@bench.command("categories")
-def bench_categories_command(
-    pois: Annotated[int, typer.Option("--pois", help="POIs of the made city.")],
-    categories: Annotated[int, typer.Option("--categories", help="Categories of its POIs.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", help="Of the city, the walks and the vectors.")] = 0,
-    json: Annotated[
-        Path | None, typer.Option("--json", dir_okay=False, help="File to write all that was measured to.")
-    ] = None,
-) -> None:
-    """Learn category vectors end to end: graph, walks with co-occurrence, fit."""
-    from mmgr.bench import bench_categories  # noqa: PLC0415
-
-    _print_measurements(bench_categories(pois, categories=categories, seed=seed), json)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -350,16 +335,6 @@ def _print_scores(run: Run) -> None:
     path = run.layout.evaluation / "summary.txt"
     if path.is_file():
         typer.echo(path.read_text(encoding="utf-8"))
-
-
-def _print_measurements(measured: dict[str, Any], path: Path | None) -> None:
-    """Print the numbers, and write all that was measured if a file is named."""
-    numbers = {name.replace("_", " "): value for name, value in measured.items() if isinstance(value, int | float)}
-    width = max(map(len, numbers))
-    for name, value in numbers.items():
-        typer.echo(f"{name:<{width}}  {value:>16,}")
-    if path is not None:
-        write_json(path, measured)
 
 
 def _print_paths(run: Run) -> None:

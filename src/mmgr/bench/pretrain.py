@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,23 +85,23 @@ def bench_pretrain(
     table, measured_on = category_table(seed), machine()
     with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet(), quiet_lightning():
         folder = Path(name)
+        model = seeded_model(recipe, table, 3, seed)  # before the store: a wrong name is told at once
         store = sample_store(folder, batch * (steps + WARM_UP), pixels=pixels, seed=seed)
-        model = seeded_model(recipe, table, store.info.bands, seed)
         model.standardise_densities(store.bags)
         training = _Timed(model, Batches(store, recipe, seed), seed, folder, Cadence("1000000000 steps"))
         # alone, before there is anything else in memory
-        spans = [training.measure(place)]
+        training.measure(place)
         memory = peak_rss_mb()
-        ways = {"real": partial(training.measure, place), "bare": _Bare(model, training.batches, place).measure}
+        ways: dict[str, Callable[[], Span]] = {
+            "real": partial(training.measure, place),
+            "bare": _Bare(model, training.batches, place).measure,
+        }
         if reference_steps:
             images = folder / "patches.npy"
             np.save(images, sample_patches(pixels))
             published = _Published(PublishedStep(encoder, crop, table, place), training.batches, place)
-            ways["reference"] = partial(
-                published.measure, images, crop=crop, steps=reference_steps, workers=workers
-            )
+            ways["reference"] = partial(published.measure, images, crop=crop, steps=reference_steps, workers=workers)
         found = in_turns(rounds, ways)
-    del spans
     result: dict[str, Any] = {
         "regions_per_second": median_rate(found["real"]),
         "bare_regions_per_second": median_rate(found["bare"]),
@@ -178,7 +179,7 @@ class _Bare:
             if step == WARM_UP:
                 watch.start()
             optimiser.zero_grad()
-            model.losses((views[0], views[1]), first.pois, first.not_negative, first.near).total.backward()
+            model.losses((views[0], views[1]), first.pois, first.not_negative, first.near).total.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         return watch.stop((steps - WARM_UP) * recipe.batch_size)
 

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmgr.learn.augment import IMAGENET_MEAN, IMAGENET_STD
 from mmgr.learn.data import PoiBatch
-from mmgr.learn.encoders import PoiEncoder, image_encoder
+from mmgr.learn.encoders import image_encoder
+from mmgr.learn.poi_encoders import PoiEncoder
 
 WORKERS = 6
 TEMPERATURE = 0.5
@@ -35,10 +36,11 @@ class PublishedStep:
     def __init__(self, encoder: str, crop: int, table: NDArray[np.float32], device: torch.device) -> None:
         self._device = device
         images, features = image_encoder(encoder, weights="random", bands=3, crop=crop)
-        pois = PoiEncoder(torch.from_numpy(table), _STEPS_OF_SET2SET)
+        pois = PoiEncoder(torch.from_numpy(table), steps=_STEPS_OF_SET2SET)
         self._image = nn.ModuleList([images, _head(features, features)]).to(device)
         self._poi = nn.ModuleList([pois, _head(pois.features, 2 * _PROJECTION)]).to(device)
-        self._optimisers = [torch.optim.Adam(part.parameters(), lr=LEARNING_RATE) for part in (self._image, self._poi)]
+        self.parts = self._image, self._poi
+        self._optimisers = [torch.optim.Adam(part.parameters(), lr=LEARNING_RATE) for part in self.parts]
 
     def step(self, views: tuple[Tensor, Tensor], pois: PoiBatch) -> None:
         """Train on one batch: two views of each region, shape ``(B, 3, crop, crop)`` each, and its POIs."""
@@ -50,7 +52,7 @@ class PublishedStep:
         loss = (_contrast(first, second) + _contrast(first, third)) / 2
         for optimiser in self._optimisers:
             optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for optimiser in self._optimisers:
             optimiser.step()
 

@@ -35,7 +35,9 @@ def sample_patches(pixels: int = PIXELS) -> NDArray[np.uint8]:
         If patches are to be larger than they are.
     """
     if not 16 <= pixels <= PIXELS:
-        raise InputError(f"the sample's patches have an edge of {PIXELS} pixels, got {pixels}; set --pixels to 16 .. 256.")
+        raise InputError(
+            f"the sample's patches have an edge of {PIXELS} pixels, got {pixels}; set --pixels to 16 .. 256."
+        )
     paths = sorted(Path(str(files("mmgr") / "sample" / "images")).rglob("*.tif"))
     found = []
     with gdal():
@@ -71,7 +73,11 @@ def sample_store(folder: Path, regions: int, *, pixels: int = PIXELS, seed: int 
     ).rename_axis("region_id")
     info = StoreInfo(crs="EPSG:32611", pixels=pixels, bands=3, edge=edge, taxonomy=_taxonomy())
     return write_store(
-        folder / "regions.lance", regions=frame, patches=_repeated(images, regions), bags=_bags(regions, seed), info=info
+        folder / "regions.lance",
+        regions=frame,
+        patches=_repeated(images, regions),
+        bags=_bags(regions, seed),
+        info=info,
     )
 
 

@@ -1,0 +1,90 @@
+"""The measurement of pre-training, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmgr import cli
+from mmgr.bench.published import PublishedStep, published_batches
+from mmgr.bench.rates import Span, in_turns, median_rate, median_ratio
+from mmgr.bench.sample import CATEGORIES, category_table, sample_store
+from mmgr.learn.data import PoiBatch
+
+SMALL = ("--encoder", "test_resnet", "--crop", "32", "--batch", "6", "--steps", "2", "--rounds", "1", "--pixels", "48")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def call(*words: str | Path) -> int:
+    try:
+        cli.main(["bench", "pretrain", *map(str, words)])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_training_is_compared_with_its_bare_step_and_the_published_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(*SMALL, "--workers", "0", "--device", "cpu", "--json", "numbers.json") == 0
+    measured = json.loads((tmp_path / "numbers.json").read_text())
+    real, bare = measured["regions_per_second"], measured["bare_regions_per_second"]
+    assert measured["ratio"] == pytest.approx(real / bare, abs=0.002)
+    assert measured["speedup"] == pytest.approx(real / measured["reference_regions_per_second"], abs=0.002)
+    assert measured["cpu_ratio"] > 0
+    assert measured["peak_rss_mb"] > 100
+    assert (measured["encoder"], measured["crop"], measured["batch"], measured["device"]) == (
+        "test_resnet",
+        32,
+        6,
+        "cpu",
+    )
+    assert {"cores", "load", "load_after"} <= set(measured["machine"])
+    assert {"torch", "timm", "lightning"} <= set(measured["software"])
+    assert [path.name for path in tmp_path.iterdir()] == ["numbers.json"]  # nothing of the training is left
+
+
+def test_the_published_way_may_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*SMALL, "--reference-steps", "0", "--device", "cpu") == 0
+    printed = capsys.readouterr().out
+    assert "ratio" in printed
+    assert "speedup" not in printed
+
+
+def test_an_unknown_encoder_is_one_message(capfd: pytest.CaptureFixture[str]) -> None:
+    assert call("--encoder", "resnet5O") == 2
+    assert "resnet50" in capfd.readouterr().err
+
+
+def test_the_published_step_learns(tmp_path: Path) -> None:
+    """Its weights move, those of both encoders: it is no dummy that is fast."""
+    store = sample_store(tmp_path, 8, pixels=48)
+    np.save(tmp_path / "patches.npy", np.stack([patches[0] for patches in store.patches(range(8))]))
+    (views,) = published_batches(tmp_path / "patches.npy", crop=32, batch=8, steps=1, workers=0)
+    assert [view.shape for view in views] == [(8, 3, 32, 32)] * 2
+    assert not torch.equal(views[0], views[1])
+    step = PublishedStep("test_resnet", 32, category_table(), torch.device("cpu"))
+    weights = [w for part in step.parts for w in part.parameters()]
+    before = [w.detach().clone() for w in weights]
+    for _ in range(2):  # the last norm of a block begins at zero, and lets nothing through in the first step
+        step.step((views[0], views[1]), PoiBatch.from_bags(store.bags, CATEGORIES))
+    moved = [not torch.equal(w, b) for w, b in zip(weights, before, strict=True)]
+    assert np.mean(moved) > 0.9
+
+
+def test_rates_are_medians_over_rounds() -> None:
+    spans = iter([Span(10, seconds, 2 * seconds) for seconds in (1.0, 2.0, 4.0, 1.0, 1.0, 10.0)])
+    found = in_turns(3, {"a": lambda: next(spans), "b": lambda: next(spans)})
+    assert [span.seconds for span in found["a"]] == [1, 4, 1]
+    assert median_rate(found["a"]) == 10
+    assert median_ratio(found["a"], found["b"]) == 2  # of 2, 1/4 and 10
+    assert median_ratio(found["b"], found["a"], cpu=True) == 0.5
