@@ -443,12 +443,22 @@ class Task(Section):
 class Evaluate(Section):
     """How the embeddings are scored."""
 
-    splits: tuple[Literal["blocks", "groups", "random"], ...] | None = None
-    """By default spatial blocks, and leave-one-group-out where regions have groups."""
+    splits: tuple[Literal["blocks", "groups", "random", "column"], ...] | None = None
+    """By default spatial blocks, and leave-one-group-out where regions have groups. `random` is optimistic: neighbours
+    of test units are trained on. `column` takes the folds of `column`."""
+    column: str | None = None
+    """Column with the name of each fold, for the split `column`: of the label polygons, else of the regions' file.
+    Where its values are `train`, `test` and perhaps `validation`, the test units are tested once; a unit without a
+    value is always trained on."""
+    protocol: Literal["cityrep", "cityrep-trees", "regiondcl", "regiondcl-blocks"] | None = None
+    """A published protocol, scored beside the splits, with its own probe and seeds; see `mmgr.evaluate.protocols`."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Parts of spatial blocks and of random folds."""
     block: Positive | None = None
-    """Edge of a spatial block in metres; chosen from the extent by default."""
+    """Edge of a spatial block in metres; by default the range of the label's variogram, or one chosen from the extent
+    where there is no range or it leaves fewer than two blocks a fold."""
+    block_shape: Literal["square", "h3"] = "square"
+    """`h3`: hexagons of the H3 resolution whose area is nearest to that of a square block (extra `mmgr[h3]`)."""
     buffer: Annotated[float, Field(ge=0)] | None = None
     """Training units nearer than this (m) to a test unit are left out; one region's edge by default."""
     probes: Annotated[
@@ -460,9 +470,21 @@ class Evaluate(Section):
     training units."""
     seeds: Count = 3
     """Repetitions with other folds and other starts of the probe."""
+    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    """Shares of the training units with which the first probe is scored too, under the first split, such as
+    `[0.01, 0.05, 0.1, 0.25, 0.5, 1]`: how many labels are needed."""
+    fraction_by: Literal["units", "blocks"] = "units"
+    """What is drawn from the training part of each fold, larger shares on top of smaller ones: single units, as where
+    places are surveyed here and there, or whole blocks, as where districts are."""
     intervals: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.8, 0.9)
     """Levels of prediction intervals. How often each held is measured on held-out places; predictions everywhere carry
     the highest. An empty list leaves intervals out."""
+
+    @model_validator(mode="after")
+    def _column_is_named(self) -> Evaluate:
+        if self.splits is not None and "column" in self.splits and self.column is None:
+            raise ValueError("the split `column` needs `column`, the name of the column that holds the folds")
+        return self
 
 
 class Finetune(Section):

@@ -20,6 +20,8 @@ GOOD = Score(
 )  # fmt: skip
 POOR = replace(
     GOOD,
+    moran=0.12,
+    moran_p=0.004,
     features="POI only",
     metrics={
         "r2": Measured(0.2, NAN, NAN, NAN),
@@ -63,8 +65,10 @@ def test_the_table_marks_the_best_of_each_column() -> None:
     assert lines[0] == "### population: spatial blocks of 2.4 km"
     assert "buffer 150 m, 5 folds, 3 seeds, 120 units; log(1 + y) scale" in table
     good, poor = (next(line for line in lines if name in line) for name in ("image only", "POI only"))
-    assert good == "| image only | ridge | **0.610 ± 0.020** | **0.500 ± 0.010** | 0.400 ± 0.010 | **0.500 ± 0.100** |"
-    assert poor == "| POI only | ridge | 0.200 | 0.800 ± 0.010 | **0.300 ± 0.010** | - |"
+    assert (
+        good == "| image only | ridge | **0.610 ± 0.020** | **0.500 ± 0.010** | 0.400 ± 0.010 | **0.500 ± 0.100** | - |"
+    )
+    assert poor == "| POI only | ridge | 0.200 | 0.800 ± 0.010 | **0.300 ± 0.010** | - | 0.12 (0.004) |"
 
 
 def test_each_task_and_split_has_its_table_and_random_folds_their_warning() -> None:

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from mmgr.config import Evaluate
 from mmgr.errors import SplitError
 from mmgr.evaluate import Units, score_features
-from mmgr.evaluate.splits import SpatialBlocks, choose_block
+from mmgr.evaluate.splits import SpatialBlocks
 from mmgr.evaluate.tuning import inner_folds
 
 Make = Callable[..., Units]
@@ -41,7 +41,11 @@ def test_features_that_show_the_label_beat_noise_under_each_split_and_probe(unit
     assert set(frame["scale"]) == {"log1p"}
     assert set(frame["n_units"]) == {256}
     blocks = frame.xs("blocks", level="split")
-    assert set(blocks["block"]) == {choose_block(some.centres, edge=100, folds=5)}
+    assert some.variogram is not None
+    # labels smoothed over 100 m: blocks of their range, which is wider than three regions
+    assert set(blocks["block"]) == {some.variogram.range}
+    assert set(blocks["block_chosen_by"]) == {"variogram"}
+    assert (frame.loc["noise", "moran_p"] < 0.05).all()
     assert set(frame["buffer"]) == {100.0}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmgr.config import Config
 from mmgr.console import quiet
 from mmgr.embeddings import read_embeddings
-from mmgr.evaluate import check_splits, read_units
+from mmgr.evaluate import check_splits, task_units
 from mmgr.evaluate.audit import Audit, Keys, Scored, audit_run
 from mmgr.layout import Layout
 from mmgr.store import RegionStore
@@ -27,7 +27,7 @@ def audit(config: Config, layout: Layout) -> Audit:
     tasks = []
     with quiet():  # scoring tells it all
         for task in config.tasks:
-            units = read_units(task, store.regions)
+            units = task_units(config, task, store.regions)
             plans = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)
             tasks.append(Scored(units, tuple(plans)))
     keys = Keys.of(store, None if vectors is None or len(vectors) != len(store) else vectors)

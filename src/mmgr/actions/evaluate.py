@@ -21,8 +21,8 @@ from mmgr.evaluate import (
     judge_predictions,
     poi_density_features,
     predict_everywhere,
-    read_units,
     score_features,
+    task_units,
 )
 from mmgr.evaluate.audit import Keys, Scored, audit_run
 from mmgr.files import write_aside, write_json
@@ -47,7 +47,7 @@ def act(config: Config, layout: Layout) -> None:
     applicability, coverage = [], {}
     scored: list[Scored] = []
     for task in config.tasks:
-        units = read_units(task, regions)
+        units = task_units(config, task, regions)
         log.info("%s: %d labelled %s", task.name, len(units.values), units.kind)
         scores = score_features(units, features, config.evaluate, edge=store.info.edge, seed=config.seed, main=main)
         all_scores.append(scores)
@@ -101,7 +101,9 @@ def check(config: Config, layout: Layout) -> None:
     store = RegionStore(layout.regions)
     with quiet():  # the stage tells it all again
         for task in config.tasks:
-            check_splits(read_units(task, store.regions), config.evaluate, edge=store.info.edge, seed=config.seed)
+            check_splits(
+                task_units(config, task, store.regions), config.evaluate, edge=store.info.edge, seed=config.seed
+            )
 
 
 def prediction_columns(units: Units, values: NDArray[np.float64]) -> dict[str, NDArray[Any]]:

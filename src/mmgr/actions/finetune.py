@@ -15,7 +15,7 @@ from mmgr.config import Config, Finetune, Task
 from mmgr.console import log, track
 from mmgr.embeddings import read_embeddings
 from mmgr.errors import ConfigError
-from mmgr.evaluate import Scores, SplitPlan, Units, check_splits, read_units, score_predictions
+from mmgr.evaluate import Scores, SplitPlan, Units, check_splits, score_predictions, task_units
 from mmgr.files import read_json, remove_tree, write_aside, write_json
 from mmgr.layout import Layout
 from mmgr.stages import input_fingerprint
@@ -89,7 +89,7 @@ def _fine_tune(config: Config, layout: Layout, task: Task, settings: Finetune, w
     from mmgr.learn.finetune import FineTuner, Samples  # noqa: PLC0415
 
     store = RegionStore(layout.regions)
-    units = read_units(task, store.regions)
+    units = task_units(config, task, store.regions)
     kept = layout.finetune / "unfinished" / task.name
     if _known(kept) != wanted:
         remove_tree(kept)
@@ -101,6 +101,7 @@ def _fine_tune(config: Config, layout: Layout, task: Task, settings: Finetune, w
     samples = Samples(units.weights, units.target, beside)
     tuner = FineTuner(model, store, samples, settings, device=config.pretrain.device)
     plans = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)
+    plans = [plan for plan in plans if plan.protocol is None]  # a published protocol has a probe of its own
     found = [
         score_predictions(
             units,

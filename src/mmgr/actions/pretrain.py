@@ -120,14 +120,14 @@ def _label_probe(config: Config, store: RegionStore) -> LabelProbe | None:
         return None
     import numpy as np  # noqa: PLC0415 - a run that does not ask for it needs none of these
 
-    from mmgr.evaluate import check_splits, read_units, score_features  # noqa: PLC0415
+    from mmgr.evaluate import check_splits, score_features, task_units  # noqa: PLC0415
     from mmgr.learn.label_probe import LabelProbe  # noqa: PLC0415
 
     one = {"probes": ("ridge",), "seeds": 1}
     tasks = []
     with quiet():  # the stage `evaluate` tells it all
         for task in config.tasks:
-            units = read_units(task, store.regions)
+            units = task_units(config, task, store.regions)
             first = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)[0].kind
             tasks.append((units, config.evaluate.model_copy(update={**one, "splits": (first,)})))
 

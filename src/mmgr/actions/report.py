@@ -55,6 +55,7 @@ def act(config: Config, layout: Layout) -> None:
             facts=_facts(config, layout, store),
             notes=config.notes,
             scores=scores,
+            curves=pd.DataFrame([score.flat() for score in results.scores.curves]),
             differences=pd.DataFrame([asdict(difference) for difference in results.scores.differences]),
             main_features=main,
             # what labels have trained is shown beside, and is no baseline of what they have not
@@ -166,8 +167,17 @@ def _coverage(store: RegionStore, coverage: dict[str, Any]) -> list[tuple[str, s
         rows.append(("POIs", f"known in {known:,} of {len(regions):,} regions, at least one in {present:,}"))
     for task, facts in coverage.items():
         share = facts["coverage"]
-        of = "of each polygon's area lies in regions" if facts["kind"] == "polygons" else "of each region has labels"
-        rows.append((task, f"{facts['units']:,} {facts['kind']}; {share['median']:.1%} (median) {of}"))
+        if facts["kind"] == "polygons":
+            text = (
+                f"{facts['units']:,} label polygons, for which {facts['regions_used']:,} of {facts['regions']:,} "
+                f"regions stand; these cover {share['area']:.1%} of their area ({share['median']:.1%} in the median)"
+            )
+        else:
+            text = (
+                f"{facts['units']:,} of {facts['regions']:,} regions have a label, from {share['area']:.1%} of their "
+                f"area ({share['lowest']:.0%} to {share['highest']:.0%} of a region)"
+            )
+        rows.append((task, text))
     return rows
 
 

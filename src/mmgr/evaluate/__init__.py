@@ -19,24 +19,30 @@ from mmgr.evaluate.metrics import (
     r2,
     rmse,
 )
+from mmgr.evaluate.moran import morans_i
+from mmgr.evaluate.own_folds import task_units
 from mmgr.evaluate.plans import SplitPlan, check_splits
 from mmgr.evaluate.predict import predict_everywhere
 from mmgr.evaluate.probes import make_probe, mlp_probe, ridge_probe, softmax_probe
+from mmgr.evaluate.protocols import PROTOCOLS, Protocol, get_protocol
 from mmgr.evaluate.records import Measured, Score, Scores
 from mmgr.evaluate.results import Results
 from mmgr.evaluate.scores import score_features, score_predictions
-from mmgr.evaluate.splits import LeaveOneGroupOut, RandomFolds, SpatialBlocks, Splitter, choose_block
+from mmgr.evaluate.splits import LeaveOneGroupOut, OwnFolds, RandomFolds, SpatialBlocks, Splitter, choose_block
 from mmgr.evaluate.trust import Trust, judge_predictions
 from mmgr.evaluate.units import Units
 
 __all__ = [
     "METRICS",
+    "PROTOCOLS",
     "Applicability",
     "Difference",
     "IntervalScore",
     "Intervals",
     "LeaveOneGroupOut",
     "Measured",
+    "OwnFolds",
+    "Protocol",
     "RandomFolds",
     "Results",
     "Score",
@@ -53,6 +59,7 @@ __all__ = [
     "check_splits",
     "choose_block",
     "cosine",
+    "get_protocol",
     "judge_predictions",
     "kl_divergence",
     "l1",
@@ -60,6 +67,7 @@ __all__ = [
     "mae",
     "make_probe",
     "mlp_probe",
+    "morans_i",
     "paired_difference",
     "poi_density_features",
     "predict_everywhere",
@@ -72,4 +80,5 @@ __all__ = [
     "score_intervals",
     "score_predictions",
     "softmax_probe",
+    "task_units",
 ]

@@ -32,7 +32,7 @@ def class_table(task: Task, column: pd.Series) -> tuple[NDArray[np.float64], tup
     LabelError
         If there is no class, or there are more than :data:`MOST_CLASSES`.
     """
-    names = named_classes(task, [None if pd.isna(value) else _text(value) for value in column])
+    names = named_classes(task, [None if pd.isna(value) else text_of(value) for value in column])
     known = sorted({name for name in names if name is not None})
     check_number(task, known, f"column `{task.column}`")
     place = {name: number for number, name in enumerate(known)}
@@ -182,6 +182,6 @@ def point_counts(
     return counts, counts.sum(axis=1), classes
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """Write a class's value as a person does: 3.0 of a column with gaps is 3."""
     return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)

@@ -137,7 +137,11 @@ def score_intervals(
     levels = sorted(settings.intervals)
     X = units.features(features)
     with quiet():  # scoring told of the same folds
-        plans = [plan for plan in check_splits(units, settings, edge=edge, seed=seed) if not plan.optimistic]
+        plans = [
+            plan
+            for plan in check_splits(units, settings, edge=edge, seed=seed)
+            if not plan.optimistic and plan.protocol is None
+        ]
     found: list[IntervalScore] = []
     for plan in plans:
         bounds = _held_out_bounds(units, X, plan, settings, levels, probe, edge=edge, seed=seed)

@@ -9,8 +9,11 @@ import numpy as np
 from mmgr.config import Evaluate
 from mmgr.console import log
 from mmgr.errors import SplitError
+from mmgr.evaluate.blocks import Blocks, make_blocks
+from mmgr.evaluate.protocols import Protocol, get_protocol
 from mmgr.evaluate.splits import (
     LeaveOneGroupOut,
+    OwnFolds,
     RandomFolds,
     SpatialBlocks,
     Splitter,
@@ -40,11 +43,15 @@ class SplitPlan:
     optimistic: bool
     groups: Rows | None = None
     """Number of each unit's block or group, on which probes tune; None where they tune on random units."""
+    chosen_by: str = ""
+    """How the edge of a block was chosen: `given`, `variogram` or `extent`; empty without blocks."""
+    protocol: Protocol | None = None
+    """The published protocol that this split belongs to; it has a probe of its own."""
 
     @property
     def repeats_itself(self) -> bool:
         """Whether all repetitions have the same folds."""
-        return self.kind == "groups"
+        return self.kind in {"groups", "column"}
 
     def inner(self, units: Units, train: Rows, seed: int) -> Inner:
         """Return the inner folds of some training units."""
@@ -64,7 +71,10 @@ def check_splits(units: Units, settings: Evaluate, *, edge: float, seed: int) ->
     SplitError
         If a split cannot be made of these units.
     """
-    return [_plan(kind, units, settings, edge=edge, seed=seed) for kind in _kinds(units, settings)]
+    plans = [_plan(kind, units, settings, edge=edge, seed=seed) for kind in _kinds(units, settings)]
+    if settings.protocol is not None:
+        plans.append(_published(settings.protocol, units))
+    return plans
 
 
 def _kinds(units: Units, settings: Evaluate) -> tuple[str, ...]:
@@ -94,18 +104,18 @@ def _plan(kind: str, units: Units, settings: Evaluate, *, edge: float, seed: int
 
 
 def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: float, seed: int) -> SplitPlan:
-    block, groups = None, None
+    blocks, groups = None, None
     splitters: list[Splitter]
     # units are as wide as a region: what lies between their borders is less than between their centres
     apart = (buffer + edge) * (1 - 1e-6) if buffer else 0.0
     seeds = range(seed, seed + settings.seeds)
     if kind == "blocks":
-        block = settings.block or choose_block(units.anchors, edge=edge, folds=settings.folds)
-        groups = block_of(units.anchors, block)
+        blocks = make_blocks(units, settings, edge=edge)
+        groups = blocks.number
         splitters = [
             SpatialBlocks(
                 units.centres,
-                block=block,
+                block=blocks.size,
                 folds=settings.folds,
                 buffer=apart,
                 seed=s,
@@ -118,6 +128,12 @@ def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: 
         one = LeaveOneGroupOut(units.group, units.centres, buffer=apart, linked=units.linked)
         splitters = [one] * settings.seeds
         groups = tuning_groups(units, edge=edge, among=units.group)
+    elif kind == "column":
+        if units.own_folds is None:
+            raise SplitError("the units have no folds of their own; read them by `mmgr.evaluate.task_units`")
+        own = OwnFolds(units.own_folds, units.centres, buffer=apart, linked=units.linked)
+        splitters = [own] * settings.seeds
+        groups = tuning_groups(units, edge=edge, among=units.own_folds)
     else:
         buffer = 0.0
         coarse = units.sources is not None
@@ -132,8 +148,16 @@ def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: 
             for s in seeds
         ]
         groups = units.cells if coarse else None
-    plan = SplitPlan(kind, tuple(list(s.split()) for s in splitters), block, buffer, splitters[0].optimistic, groups)
-    _log_plan(units, plan, splitters[0])
+    plan = SplitPlan(
+        kind,
+        tuple(list(s.split()) for s in splitters),
+        None if blocks is None else blocks.size,
+        buffer,
+        splitters[0].optimistic,
+        groups,
+        "" if blocks is None else blocks.chosen_by,
+    )
+    _log_plan(units, plan, blocks)
     return plan
 
 
@@ -150,8 +174,19 @@ def tuning_groups(units: Units, *, edge: float, among: np.ndarray | None = None)
         return None
 
 
-def _log_plan(units: Units, plan: SplitPlan, splitter: Splitter) -> None:
-    blocks = f"{splitter.blocks.max() + 1} blocks of {plan.block:g} m, " if isinstance(splitter, SpatialBlocks) else ""
+def _published(name: str, units: Units) -> SplitPlan:
+    """Return the split of a published protocol, one part to test for each of its seeds."""
+    protocol = get_protocol(name)
+    try:
+        protocol.probe(units.task.label, 0)
+        folds = tuple([fold] for fold in protocol.splitter(units.centres).split())
+    except (SplitError, ValueError) as error:
+        raise SplitError(f"task {units.task.name}, protocol {name}: {error}") from error
+    return SplitPlan(name, folds, None, 0.0, protocol.optimistic, protocol=protocol)
+
+
+def _log_plan(units: Units, plan: SplitPlan, chosen: Blocks | None) -> None:
+    blocks = "" if chosen is None else f"{chosen.number.max() + 1} blocks of {chosen.size:g} m ({chosen.why}), "
     left_out = np.mean([len(units) - len(train) - len(test) for train, test in plan.folds[0]])
     log.info(
         "%s, split %s: %s%d folds, buffer %g m (leaves out %.0f of %d units a fold)",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
+from mmgr.config import LabelKind as Kind
 from mmgr.errors import SplitError
 from mmgr.evaluate.metrics import cosine, kl_divergence, l1, macro_f1, r2
-from mmgr.evaluate.networks import HiddenLayerProbe, Kind, cityrep_probe, regiondcl_probe
 from mmgr.evaluate.splits import block_of
 from mmgr.evaluate.tuning import Rows
 
@@ -206,18 +207,42 @@ class Protocol:
         splitter = self.splitter(places, rows=rows)
         if not len(vectors) == len(labels) == len(splitter.groups):
             raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels and {len(splitter.groups)} places differ")
+        return [
+            {"seed": seed} | {name: metric(labels[test], predicted) for name, metric in METRICS[kind].items()}
+            for seed, test, predicted in self._predict(vectors, labels, splitter, kind)
+        ]
+
+    def predict(
+        self, X: ArrayLike, y: ArrayLike, places: ArrayLike, *, kind: Kind
+    ) -> Iterator[tuple[Rows, NDArray[np.float64] | NDArray[np.int64]]]:
+        """Yield the rows of the test, seed by seed, and what is predicted for them, on the scale of ``y``.
+
+        Parameters
+        ----------
+        X, y, places, kind
+            As of :meth:`score`.
+
+        Raises
+        ------
+        SplitError
+            If a part of the split has no unit.
+        """
+        labels = np.asarray(y)
+        for _, test, predicted in self._predict(np.asarray(X, np.float32), labels, self.splitter(places), kind):
+            yield test, predicted
+
+    def _predict(
+        self, vectors: NDArray[np.float32], labels: NDArray[Any], splitter: GroupHoldOut, kind: Kind
+    ) -> Iterator[tuple[int, Rows, NDArray[Any]]]:
         if self.unit_length:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+        level, spread = 0.0, 1.0
         if self.standardised and kind == "number":
-            labels = (labels - labels.mean()) / (labels.std() or 1.0)
-        scores = []
+            level, spread = float(labels.mean()), float(labels.std() or 1.0)
+            labels = (labels - level) / spread
         for seed, parts in zip(self.seeds, splitter.parts(), strict=True):
             predicted = _fit_predict(self.probe(kind, seed), vectors, labels, parts)
-            observed = labels[parts[2]]
-            scores.append(
-                {"seed": seed} | {name: metric(observed, predicted) for name, metric in METRICS[kind].items()}
-            )
-        return scores
+            yield seed, parts[2], predicted * spread + level if kind == "number" else predicted
 
 
 def get_protocol(name: str) -> Protocol:
@@ -237,7 +262,7 @@ def _fit_predict(
     probe: Any, vectors: NDArray[np.float32], labels: NDArray[Any], parts: tuple[Rows, Rows, Rows]
 ) -> NDArray[Any]:
     train, validation, test = parts
-    if isinstance(probe, HiddenLayerProbe):
+    if "validation" in signature(probe.fit).parameters:
         probe.fit(vectors[train], labels[train], validation=(vectors[validation], labels[validation]))
     else:  # trees choose no epoch: they train on the validation units too
         both = np.union1d(train, validation)
@@ -245,6 +270,12 @@ def _fit_predict(
         with threadpool_limits(1, user_api="openmp"):
             probe.fit(vectors[both], labels[both])
     return np.asarray(probe.predict(vectors[test]))
+
+
+def _cityrep(kind: Kind, seed: int) -> Any:
+    from mmgr.evaluate.networks import cityrep_probe  # noqa: PLC0415 - torch loads slowly
+
+    return cityrep_probe(kind, seed)
 
 
 def _trees(kind: Kind, seed: int) -> Any:
@@ -258,7 +289,11 @@ def _trees(kind: Kind, seed: int) -> Any:
 def _regiondcl(kind: Kind, seed: int) -> Any:
     if kind == "class":
         raise ValueError("the protocol regiondcl knows numbers and shares, no classes")
-    return regiondcl_probe(seed) if kind == "shares" else RandomForestRegressor(random_state=seed, n_jobs=-1)
+    if kind == "number":
+        return RandomForestRegressor(random_state=seed, n_jobs=-1)
+    from mmgr.evaluate.networks import regiondcl_probe  # noqa: PLC0415 - torch loads slowly
+
+    return regiondcl_probe(seed)
 
 
 def _each_its_own(places: NDArray[np.float64]) -> Rows:
@@ -277,7 +312,7 @@ PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
         Protocol(
-            "cityrep", grid_blocks, cityrep_probe, _CITYREP_SEEDS, 0.2, 0.1,
+            "cityrep", grid_blocks, _cityrep, _CITYREP_SEEDS, 0.2, 0.1,
             optimistic=False, unit_length=True, standardised=True,
         ),
         Protocol("cityrep-trees", grid_blocks, _trees, _CITYREP_SEEDS, 0.2, 0.1, optimistic=False),

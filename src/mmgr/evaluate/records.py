@@ -14,7 +14,12 @@ from mmgr.evaluate.metrics import METRICS
 
 HELD_OUT_COLUMNS = ("task", "split", "id", "observed", "predicted", "class")
 
-_SPLIT_NAMES = {"blocks": "spatial blocks", "groups": "leave one group out", "random": "random folds"}
+_SPLIT_NAMES = {
+    "blocks": "spatial blocks",
+    "groups": "leave one group out",
+    "random": "random folds",
+    "column": "own folds",
+}
 _SCALES = {"log1p": "log(1 + y) scale", "as given": "label's own scale"}
 
 
@@ -38,7 +43,7 @@ class Score:
 
     task: str
     split: str
-    """`blocks`, `groups` or `random`."""
+    """`blocks`, `groups`, `random`, `column`, or the name of a published protocol."""
     features: str
     probe: str
     n_units: int
@@ -55,6 +60,16 @@ class Score:
     """Whether training units may be neighbours of test units."""
     scale: str
     """`log1p` or `as given` for numbers, `classes` or `shares`."""
+    fraction: float = 1.0
+    """Share of the training units that was used."""
+    moran: float = math.nan
+    """Moran's I of the residuals of the first seed, see :func:`mmgr.evaluate.morans_i`."""
+    moran_p: float = math.nan
+    """Its p value: small where near places are wrong in the same way."""
+    label_range: float | None = None
+    """Range of the label's variogram in metres: up to there labels are alike; 0 where near ones are not."""
+    block_chosen_by: str = ""
+    """`given`, `variogram` or `extent`; empty without blocks."""
 
     @property
     def metric(self) -> str:
@@ -89,7 +104,9 @@ class Score:
             for name in names
         }
         known = {f.name for f in fields(cls)}
-        return cls(metrics=metrics, **{key: value for key, value in row.items() if key in known})
+        others = {key: value for key, value in row.items() if key in known}
+        others |= {key: _number(others[key]) for key in ("moran", "moran_p") if key in others}
+        return cls(metrics=metrics, **others)
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,8 @@ class Scores:
     with its share; ``class`` is empty for numbers."""
     differences: tuple[Difference, ...] = ()
     """The main feature set less each other, paired by fold and seed."""
+    curves: tuple[Score, ...] = ()
+    """Scores with parts of the training units, where `evaluate.fractions` asks for them."""
 
     @classmethod
     def joined(cls, parts: Iterable[Scores]) -> Scores:
@@ -111,8 +130,9 @@ class Scores:
         tables = [part.held_out for part in parts if len(part.held_out)]
         records = tuple(record for part in parts for record in part.records)
         differences = tuple(difference for part in parts for difference in part.differences)
+        curves = tuple(score for part in parts for score in part.curves)
         held_out = {"held_out": pd.concat(tables, ignore_index=True)} if tables else {}
-        return cls(records, differences=differences, **held_out)
+        return cls(records, differences=differences, curves=curves, **held_out)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a score."""
@@ -125,6 +145,7 @@ class Scores:
         return {
             "scores": [_plain(record.flat()) for record in self.records],
             "differences": [_plain(asdict(difference)) for difference in self.differences],
+            "curves": [_plain(record.flat()) for record in self.curves],
         }
 
     @classmethod
@@ -132,7 +153,10 @@ class Scores:
         """Read what :meth:`to_json` wrote, with the held-out predictions where the caller kept them."""
         records = tuple(Score.of_flat(item) for item in value["scores"])
         differences = tuple(Difference.of_plain(item) for item in value["differences"])
-        return cls(records, differences=differences, **({} if held_out is None else {"held_out": held_out}))
+        curves = tuple(Score.of_flat(item) for item in value["curves"])
+        return cls(
+            records, differences=differences, curves=curves, **({} if held_out is None else {"held_out": held_out})
+        )
 
     def to_text(self) -> str:
         """Return the first metric of each feature set, a column a split and probe, as a plain table for a terminal."""
@@ -161,9 +185,22 @@ class Scores:
         first = scores[0]
         found = [d for d in self.differences if (d.task, d.split, d.metric) == (first.task, first.split, first.metric)]
         lines = [f"### {_title(first)}", "", _table(scores)]
+        curves = [c for c in self.curves if (c.task, c.split) == (first.task, first.split)]
+        if curves:
+            lines += ["", f"With a part of the labels ({METRICS[first.metric].title}, {curves[0].probe}):", ""]
+            lines.append(_curve_table(curves))
         if found:
             lines += ["", "Paired by fold and seed, with 95 % intervals:", "", *(f"- {d}" for d in found)]
         return "\n".join(lines)
+
+
+def _curve_table(curves: list[Score]) -> str:
+    parts = list(dict.fromkeys(score.fraction for score in curves))
+    rows = [["Features", *(f"{part:.0%}" for part in parts)], ["---", *["---:"] * len(parts)]]
+    for name in dict.fromkeys(score.features for score in curves):
+        own = {score.fraction: _cell(score, score.metric, bold=False) for score in curves if score.features == name}
+        rows.append([name, *(own[part] for part in parts)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -178,12 +215,20 @@ def _title(score: Score) -> str:
     split = _SPLIT_NAMES.get(score.split, score.split)
     if score.block is not None:
         split += f" of {_metres(score.block)}"
-    details = [f"{score.folds} folds", f"{score.seeds} seed{'s' if score.seeds > 1 else ''}", f"{score.n_units} units"]
+        if score.block_chosen_by == "variogram":
+            split += " (range of the variogram)"
+        elif score.label_range:
+            split += f" (labels are alike up to {_metres(score.label_range)})"
+    details = [_several(score.folds, "fold"), _several(score.seeds, "seed"), f"{score.n_units} units"]
     if score.buffer:
         details.insert(0, f"buffer {_metres(score.buffer)}")
     warning = " (optimistic: neighbours of test units are trained on)" if score.optimistic else ""
     scale = _SCALES.get(score.scale, score.scale)
     return f"{score.task}: {split}{warning}\n\n{', '.join(details)}; {scale}; mean ± spread over seeds (folds)"
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def _metres(length: float) -> str:
@@ -192,7 +237,7 @@ def _metres(length: float) -> str:
 
 def _table(scores: list[Score]) -> str:
     names = list(scores[0].metrics)
-    titles = [*(METRICS[name].title for name in names), f"{METRICS[names[0]].title} of folds"]
+    titles = [*(METRICS[name].title for name in names), f"{METRICS[names[0]].title} of folds", "Moran's I (p)"]
     rows = [["Features", "Probe", *titles], ["---", "---", *["---:"] * len(titles)]]
     columns = [(name, False) for name in names] + [(names[0], True)]
     best = [_best(scores, name, of_folds=of_folds) for name, of_folds in columns]
@@ -201,8 +246,12 @@ def _table(scores: list[Score]) -> str:
             _cell(score, name, bold=score is top, of_folds=of_folds)
             for (name, of_folds), top in zip(columns, best, strict=True)
         ]
-        rows.append([score.features, score.probe, *cells])
+        rows.append([score.features, score.probe, *cells, _moran(score)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _moran(score: Score) -> str:
+    return "-" if math.isnan(score.moran) else f"{score.moran:.2f} ({score.moran_p:.3f})"
 
 
 def _pair(score: Score, name: str, *, of_folds: bool) -> tuple[float, float]:

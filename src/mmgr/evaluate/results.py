@@ -13,7 +13,7 @@ from mmgr.evaluate.records import Scores
 from mmgr.files import check_schema, read_json, write_json
 
 SCHEMA_VERSION = 3
-"""Version of the file below; 1 was the list of scores alone, 2 had no differences."""
+"""Version of the file below; 1 was the list of scores alone, 2 had no differences and no curves."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -13,16 +11,16 @@ from numpy.typing import NDArray
 from mmgr.config import Evaluate
 from mmgr.console import log, track
 from mmgr.errors import SplitError
+from mmgr.evaluate.curves import label_curves
 from mmgr.evaluate.differences import Difference, paired_difference
-from mmgr.evaluate.metrics import METRICS, measure
+from mmgr.evaluate.metrics import METRICS
 from mmgr.evaluate.plans import SplitPlan, check_splits
-from mmgr.evaluate.probes import ProbeName, make_probe, probe_names
-from mmgr.evaluate.records import HELD_OUT_COLUMNS, Measured, Score, Scores
+from mmgr.evaluate.probes import probe_names
+from mmgr.evaluate.records import HELD_OUT_COLUMNS, Scores
+from mmgr.evaluate.trials import Trial, make_trial, predict_held_out
 from mmgr.evaluate.units import Units
 
 __all__ = ["SplitPlan", "check_splits", "score_features", "score_predictions"]
-
-_SCALES = {"class": "classes", "shares": "shares"}
 
 
 def score_features(
@@ -68,17 +66,24 @@ def score_features(
         raise SplitError(f"task {units.task.name}: no feature set is known for any labelled unit")
     main = next(iter(tables)) if main is None else main
     probes = probe_names(settings.probes, units.task.label)
-    jobs = list(product(plans, tables, probes))
+    jobs = [
+        (plan, name, probe)
+        for plan in plans
+        for name in tables
+        for probe in (probes if plan.protocol is None else probes[:1])
+    ]
     trials, kept = [], []
     for plan, name, probe in track(jobs, f"scores {units.task.name}", total=len(jobs)):
-        predicted = _predict_held_out(units, tables[name], plan, probe, seed)
-        trials.append(_trial(units, plan, name, probe, predicted))
+        predicted = predict_held_out(units, tables[name], plan, probe, seed)
+        shown = probe if plan.protocol is None else plan.protocol.name
+        trials.append(make_trial(units, plan, name, shown, predicted))
         if name == main and probe == probes[0]:
             kept.append(_predictions(units, plan, predicted[0]))
     return Scores(
         tuple(trial.score for trial in trials),
         pd.concat(kept, ignore_index=True) if kept else _no_predictions(),
         tuple(found for plan in plans for found in _differences(plan, trials, main)),
+        label_curves(units, tables, plans[0], probes[0], settings, seed=seed) if settings.fractions else (),
     )
 
 
@@ -97,99 +102,13 @@ def score_predictions(
     features, probe
         What they are called in the tables.
     """
-    trial = _trial(units, plan, features, probe, predicted)
+    trial = make_trial(units, plan, features, probe, predicted)
     return Scores((trial.score,), _predictions(units, plan, predicted[0]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """A score, and the metrics of its single folds that pairs are made of."""
-
-    score: Score
-    paired: Mapping[str, NDArray[np.float64]]
-    """By metric, shape ``(seeds, folds)``."""
-
-
-def _predict_held_out(
-    units: Units, X: NDArray[np.float32], plan: SplitPlan, probe: ProbeName, seed: int
-) -> NDArray[np.float64]:
-    """Return predictions of each repetition, shape ``(seeds, u)`` or ``(seeds, u, k)``; NaN where never tested."""
-    y, task = units.target, units.task
-    predicted = np.full((len(plan.folds), *y.shape), np.nan)
-    for repeat, folds in enumerate(plan.folds):
-        if repeat and plan.repeats_itself and probe in {"ridge", "logistic", "softmax"}:
-            predicted[repeat] = predicted[0]  # neither folds nor probe depend on the seed
-            continue
-        # inner folds of repetitions with the same folds are the same too, lest the penalty were a matter of the seed
-        inner_seed = seed if plan.repeats_itself else seed + repeat
-        for train, test in folds:
-            model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss)
-            model.fit(X[train], y[train], inner=plan.inner(units, train, inner_seed))
-            predicted[repeat, test] = model.predict(X[test])
-    return predicted
-
-
-def _trial(units: Units, plan: SplitPlan, name: str, probe: str, predicted: NDArray[np.float64]) -> _Trial:
-    target, kind = units.target, units.task.label
-    tested = [np.isfinite(p) if p.ndim == 1 else np.isfinite(p).all(axis=1) for p in predicted]
-    metrics, paired = {}, {}
-    for metric in units.task.metric_names:
-        pooled = np.array(
-            [measure(kind, metric, target[rows], p[rows]) for rows, p in zip(tested, predicted, strict=True)]
-        )
-        single = np.array(
-            [
-                [measure(kind, metric, target[test], p[test]) for _, test in folds]
-                for folds, p in zip(plan.folds, predicted, strict=True)
-            ]
-        )
-        known = single[np.isfinite(single)]
-        metrics[metric] = Measured(
-            float(pooled.mean()),
-            _spread(pooled),
-            float(known.mean()) if len(known) else float("nan"),
-            _spread(known),
-        )
-        paired[metric] = single if metric != "r2" else _explained(target, plan, predicted, tested)
-    score = Score(
-        task=units.task.name,
-        split=plan.kind,
-        features=name,
-        probe=probe,
-        n_units=int(tested[0].sum()),
-        metrics=metrics,
-        seeds=len(plan.folds),
-        folds=len(plan.folds[0]),
-        block=plan.block,
-        buffer=float(plan.buffer),
-        optimistic=plan.optimistic,
-        scale=_SCALES.get(kind, units.scale),
-    )
-    return _Trial(score, paired)
-
-
-def _explained(
-    target: NDArray[np.float64],
-    plan: SplitPlan,
-    predicted: NDArray[np.float64],
-    tested: Sequence[NDArray[np.bool_]],
-) -> NDArray[np.float64]:
-    """Return what each fold explains of the variance of all tested units, shape ``(seeds, folds)``.
-
-    R2 of one fold has that fold's own variance below the line: where a block is all alike it falls without bound, and a
-    mean over folds is then about that block alone.
-    """
-    return np.array(
-        [
-            [1 - np.mean((target[test] - p[test]) ** 2) / np.var(target[rows]) for _, test in folds]
-            for folds, p, rows in zip(plan.folds, predicted, tested, strict=True)
-        ]
-    )
-
-
-def _differences(plan: SplitPlan, trials: Sequence[_Trial], main: str) -> list[Difference]:
+def _differences(plan: SplitPlan, trials: Sequence[Trial], main: str) -> list[Difference]:
     """Compare the main feature set with each other, each with its best probe, in every metric."""
-    best: dict[str, _Trial] = {}
+    best: dict[str, Trial] = {}
     for trial in trials:
         score = trial.score
         if score.split != plan.kind or not np.isfinite(score.value):
@@ -224,11 +143,6 @@ def _differences(plan: SplitPlan, trials: Sequence[_Trial], main: str) -> list[D
                 )
             )
     return found
-
-
-def _spread(values: NDArray[np.float64]) -> float:
-    """Return the standard deviation; NaN of fewer than two values."""
-    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
 def _predictions(units: Units, plan: SplitPlan, predicted: NDArray[np.float64]) -> pd.DataFrame:

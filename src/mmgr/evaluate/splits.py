@@ -20,6 +20,8 @@ from mmgr.evaluate.tuning import Rows, balanced
 
 MIN_GROUP = 5
 """A group with fewer units is no fold of its own."""
+PARTS = {"train", "validation", "val", "test"}
+"""Names of a user's folds that are parts of one split."""
 MIN_TRAINING = 5
 """A fold with fewer training units cannot be fitted."""
 
@@ -178,6 +180,44 @@ class LeaveOneGroupOut(_Folds):
         self.groups = large
         place = np.array([large.index(name) if name in large else -1 for name in names])
         super().__init__(place[codes], points, buffer, linked)
+
+
+class OwnFolds(_Folds):
+    """A user's own folds, by name; a unit without one is always trained on.
+
+    Parameters
+    ----------
+    names
+        Fold of each unit, shape ``(n,)``. Where all are among :data:`PARTS`, the units of ``test`` are tested once and
+        all others trained on.
+    centres
+        Centre of each unit in metres, shape ``(n, 2)``.
+    buffer
+        Training units whose centre is nearer than this (m) to a test unit's are left out.
+    linked
+        Pairs of units that are never on both sides, shape ``(n, n)``.
+
+    Raises
+    ------
+    SplitError
+        If there are fewer than two folds, or parts without ``test``.
+    """
+
+    def __init__(
+        self, names: ArrayLike, centres: ArrayLike, *, buffer: float = 0.0, linked: sparse.csr_array | None = None
+    ) -> None:
+        points = _points(centres, 2)
+        own = np.asarray(names, str)
+        known = sorted({str(name) for name in own if name})
+        if known and set(known) <= PARTS:
+            known = [name for name in known if name == "test"]
+            if not known:
+                raise SplitError("the column of folds has parts to train on, but none called `test`")
+        elif len(known) < 2:
+            raise SplitError(f"the column of folds has {len(known)} fold(s) ({', '.join(known)}) on labelled units")
+        self.names = tuple(known)
+        place = {name: number for number, name in enumerate(known)}
+        super().__init__(np.array([place.get(str(name), -1) for name in own]), points, buffer, linked)
 
 
 class RandomFolds(_Folds):

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from mmgr.config import Task
 from mmgr.errors import LabelError
+from mmgr.evaluate.variogram import Variogram, empirical_variogram
 
 MIN_UNITS = 10
 """Fewer labelled units than this are no basis for a score."""
@@ -50,6 +51,8 @@ class Units:
     sources: sparse.csr_array | None = None
     """Label cells or polygons coarser than a region that each unit has its label from, shape ``(u, s)``; None where
     labels are finer."""
+    own_folds: NDArray[np.object_] | None = None
+    """Fold of each unit in the user's own column, shape ``(u,)``; empty where it has none."""
 
     def __post_init__(self) -> None:
         lengths = [len(self.geometry), len(self.centres), len(self.group), len(self.values), len(self.coverage)]
@@ -124,6 +127,11 @@ class Units:
         return np.asarray(means[self.cells], np.float64)
 
     @cached_property
+    def variogram(self) -> Variogram | None:
+        """How far labels are alike; None of too few units."""
+        return empirical_variogram(self.centres, self.values, groups=self.group)
+
+    @cached_property
     def cells(self) -> NDArray[np.int64]:
         """Number of the coarse label cell that most of a unit's label is from, shape ``(u,)``.
 
@@ -141,11 +149,20 @@ class Units:
     def facts(self) -> dict[str, Any]:
         """Return what a report says of the labels, as plain values."""
         low, middle, high = np.quantile(self.coverage, [0, 0.5, 1]).tolist()
+        used = np.asarray((self.weights > 0).sum(axis=0)).ravel() > 0
         return {
             "kind": self.kind,
             "units": len(self),
+            "regions": int(self.weights.shape[1]),
+            "regions_used": int(used.sum()),
             "groups": {str(name): int((self.group == name).sum()) for name in np.unique(self.group.astype(str))},
-            "coverage": {"lowest": low, "median": middle, "highest": high},
+            "coverage": {
+                "lowest": low,
+                "median": middle,
+                "highest": high,
+                "area": float(self.coverage @ self.geometry.area / self.geometry.area.sum()),
+                "deciles": np.quantile(self.coverage, np.linspace(0, 1, 11)).tolist(),
+            },
             "label": self._label_facts(),
         }
 

@@ -22,6 +22,7 @@ from mmgr.evaluate.audit import Audit
 from mmgr.files import write_aside
 from mmgr.maps.charts import loss_curves, observed_predicted, score_figure
 from mmgr.maps.class_charts import observed_predicted_classes
+from mmgr.maps.curve_charts import label_curve_figure
 from mmgr.maps.explorer import MOST_REGIONS, Explorer
 from mmgr.maps.images import patch_uri, png_uri
 from mmgr.maps.reliance import applicability_sentence, interval_rows
@@ -79,6 +80,8 @@ class ReportContent:
     feature set and probe."""
     differences: pd.DataFrame | None = None
     """``task, split, metric, features, other, difference, low, high, p, pairs``, paired by fold and seed."""
+    curves: pd.DataFrame | None = None
+    """As ``scores``, with the column ``fraction``: what parts of the training labels are worth."""
     main_features: str = ""
     """The feature set that the run is about."""
     baselines: Sequence[str] = ()
@@ -134,6 +137,7 @@ def render_report(content: ReportContent) -> str:
         lstrip_blocks=True,
     )
     scores = content.scores if content.scores is not None and len(content.scores) else None
+    curves = content.curves if content.curves is not None and len(content.curves) else None
     monitor = content.monitor if content.monitor is not None and len(content.monitor) else None
     found = [] if scores is None else headlines(
         scores, main=content.main_features, baselines=content.baselines, differences=content.differences
@@ -154,6 +158,8 @@ def render_report(content: ReportContent) -> str:
         score_figure=None if scores is None else png_uri(score_figure(scores, main=content.main_features)),
         score_tables=[] if scores is None else score_tables(scores, content.main_features, content.baselines),
         scatters=_scatters(content, found),
+        curve_figure=None if curves is None else png_uri(label_curve_figure(curves, main=content.main_features)),
+        curve_note="" if curves is None else f"{curves['probe'].iloc[0]}, split {curves['split'].iloc[0]}",
         interval_rows=interval_rows(content.intervals, content.units),
         applicability=[applicability_sentence(facts) for facts in content.applicability],
         loss_figure=None if monitor is None else png_uri(loss_curves(monitor)),

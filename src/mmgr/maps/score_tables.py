@@ -47,7 +47,7 @@ def score_tables(scores: pd.DataFrame, main: str, baselines: Sequence[str]) -> l
                 "scale": str(rows["scale"].iloc[0]),
                 "optimistic": bool(rows["optimistic"].iloc[0]),
                 "probes": probes,
-                "metrics": metrics,
+                "heads": [title_of(m) for m in metrics] + ["Moran's I"] * ("moran" in rows),
                 "rows": [
                     {
                         "features": features,
@@ -107,10 +107,16 @@ def _cells(
     rows: pd.DataFrame, probe: str, best: Mapping[tuple[str, str], float], decimals: Mapping[str, int]
 ) -> list[dict[str, Any]]:
     own = rows[rows["probe"] == probe]
+    absent = {"value": NO_NUMBER, "spread": "", "folds": "", "best": False}
     if own.empty:
-        return [{"value": NO_NUMBER, "spread": "", "folds": "", "best": False}] * len(decimals)
+        return [absent] * (len(decimals) + ("moran" in rows))
     row = own.iloc[0]
-    return [_cell(row, name, best[probe, name], of_name) for name, of_name in decimals.items()]
+    cells = [_cell(row, name, best[probe, name], of_name) for name, of_name in decimals.items()]
+    if "moran" in rows:
+        known = math.isfinite(row["moran"])
+        p = f"p {row['moran_p']:.3f}".replace("0.000", "<0.001") if known else ""
+        cells.append({**absent, "value": signed(row["moran"]) if known else NO_NUMBER, "spread": p})
+    return cells
 
 
 def _cell(row: Any, name: str, best: float, decimals: int) -> dict[str, Any]:

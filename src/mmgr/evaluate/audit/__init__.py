@@ -5,7 +5,7 @@ from mmgr.evaluate.audit.foreign import audit_split
 from mmgr.evaluate.audit.records import Audit, Finding
 from mmgr.evaluate.audit.run import Scored, audit_run
 from mmgr.evaluate.audit.split_files import Columns, SplitFile, read_split
-from mmgr.evaluate.audit.variogram import Variogram, empirical_variogram
+from mmgr.evaluate.variogram import Variogram, empirical_variogram
 
 __all__ = [
     "Audit",

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from mmgr.evaluate.audit.records import Finding
 from mmgr.evaluate.audit.sides import Folds, Nearness, within_reach
-from mmgr.evaluate.audit.variogram import empirical_variogram
+from mmgr.evaluate.variogram import empirical_variogram
 
 _SAME_LABEL = 0.05
 """Fewer test units than this share that have the label of their nearest training unit are no sign of anything."""

@@ -39,14 +39,15 @@ def empirical_variogram(
     """Fit a spherical curve to the semivariance of a label's ranks.
 
     Ranks, since a few dense places would else decide all. Labels that are no numbers count as 0 apart where they are
-    the same and 1 where not. Distances up to half of the largest within a group are looked at.
+    the same and 1 where not; shares of classes by the square of their distance.
+    Distances up to half of the largest within a group are looked at.
 
     Parameters
     ----------
     centres
         Places in metres, shape ``(u, 2)``.
     labels
-        Numbers or names, shape ``(u,)``; missing ones are left out.
+        Numbers or names, shape ``(u,)``, or shares of classes, shape ``(u, k)``; missing ones are left out.
     groups
         Cities far apart, shape ``(u,)``: only pairs within one are compared.
     seed
@@ -57,7 +58,10 @@ def empirical_variogram(
     The variogram, or None if too few pairs have labels.
     """
     values = np.asarray(labels)
-    known = np.isfinite(values) if values.dtype.kind in "fiu" else np.array([value == value for value in values])  # noqa: PLR0124 - NaN differs from itself
+    if values.dtype.kind in "fiu":
+        known = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    else:
+        known = np.array([value == value for value in values])  # noqa: PLR0124 - NaN differs from itself
     rows = np.flatnonzero(known)
     if len(rows) > _MOST_UNITS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, _MOST_UNITS, replace=False))
@@ -77,7 +81,9 @@ def _half_squares(
     values: NDArray[np.generic], rows: NDArray[np.int64], one: NDArray[np.int64], other: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return half the squared difference of each pair, with a mean of 1 over all pairs."""
-    if values.dtype.kind in "fiu":
+    if values.ndim == 2:
+        half = ((values[one].astype(np.float64) - values[other].astype(np.float64)) ** 2).sum(axis=1) / 2
+    elif values.dtype.kind in "fiu":
         rank = np.zeros(len(values))
         rank[rows] = rankdata(values[rows])
         half = (rank[one] - rank[other]) ** 2 / 2

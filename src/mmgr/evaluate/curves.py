@@ -1,0 +1,80 @@
+"""How many labels are needed: scores with a part of the training units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgr.config import Evaluate
+from mmgr.console import track
+from mmgr.evaluate.plans import SplitPlan
+from mmgr.evaluate.probes import ProbeName
+from mmgr.evaluate.records import Score
+from mmgr.evaluate.splits import MIN_TRAINING
+from mmgr.evaluate.trials import Draw, make_trial, predict_held_out
+from mmgr.evaluate.tuning import Rows
+from mmgr.evaluate.units import Units
+
+
+def label_curves(
+    units: Units,
+    tables: Mapping[str, NDArray[np.float32]],
+    plan: SplitPlan,
+    probe: ProbeName,
+    settings: Evaluate,
+    *,
+    seed: int,
+) -> tuple[Score, ...]:
+    """Score each feature set with growing parts of each fold's training units; the test units stay the same.
+
+    Parameters
+    ----------
+    units
+        The labelled units.
+    tables
+        Vectors of units by feature set, shape ``(u, d)``.
+    plan
+        The split.
+    probe
+        Name of the probe.
+    settings
+        The parts, and what is drawn.
+    seed
+        Of the draws: repetition ``i`` uses ``seed + i``.
+
+    Returns
+    -------
+    A score for each feature set and part, the smallest first.
+    """
+    jobs = [(fraction, name) for fraction in sorted(set(settings.fractions)) for name in tables]
+    found = []
+    for fraction, name in track(jobs, f"label curve {units.task.name}", total=len(jobs)):
+        draw = drawing(plan, fraction, settings.fraction_by, seed=seed)
+        predicted = predict_held_out(units, tables[name], plan, probe, seed, draw=draw)
+        found.append(make_trial(units, plan, name, probe, predicted, fraction=fraction).score)
+    return tuple(found)
+
+
+def drawing(plan: SplitPlan, fraction: float, by: Literal["units", "blocks"], *, seed: int) -> Draw:
+    """Return what takes a share of training units, at least :data:`~mmgr.evaluate.splits.MIN_TRAINING`.
+
+    A larger share holds all of a smaller one. By blocks, whole ones are taken until the share is reached; so one more
+    block than that may be in.
+    """
+
+    def draw(train: Rows, repeat: int, fold: int) -> Rows:
+        wanted = min(len(train), max(MIN_TRAINING, math.ceil(fraction * len(train))))
+        rng = np.random.default_rng((seed + repeat, fold))
+        if by == "units" or plan.groups is None:
+            return np.sort(rng.permutation(train)[:wanted])
+        blocks = plan.groups[train]
+        order = rng.permutation(np.unique(blocks))
+        sizes = np.array([(blocks == block).sum() for block in order])
+        last = int(np.searchsorted(np.cumsum(sizes), wanted)) + 1
+        return np.asarray(train[np.isin(blocks, order[:last])], np.int64)
+
+    return draw
