@@ -12,6 +12,7 @@ import pytest
 from conftest import CITY_YAML, make_city
 
 import mmgr
+from mmgr import cli
 from mmgr.errors import ConfigError
 from mmgr.evaluate import check_splits, read_units
 from mmgr.learn.finetune import FineTuner, FoldResult
@@ -104,7 +105,7 @@ def test_what_was_done_is_not_done_again_and_a_killed_one_goes_on(
     assert len(list((run.layout.finetune / "unfinished" / "population").glob("blocks-*.json"))) == 1
     resumed = run.finetune(epochs=3).to_json()
     assert len(folds) == 3 + 3, "the first fold was not done twice"
-    assert not (run.layout.finetune / "unfinished" / "population").exists()
+    assert not (run.layout.finetune / "unfinished").exists()
     straight = run.finetune(epochs=3, force=True).to_json()
     assert resumed == straight
     assert whole != straight
@@ -150,3 +151,27 @@ def test_what_cannot_be_fine_tuned_is_refused(ready: Path) -> None:
     alone = run.config.model_copy(update={"images": None})
     with pytest.raises(ConfigError, match="there is none without `images`"):
         mmgr.Run(alone).finetune()
+
+
+def test_the_command_says_in_one_message_what_cannot_be_done(ready: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def call(*words: str) -> tuple[int, str]:
+        try:
+            cli.main(["finetune", str(ready), *words])
+        except SystemExit as stop:
+            return int(stop.code or 0), " ".join("".join(capfd.readouterr()).split())
+        return 0, " ".join("".join(capfd.readouterr()).split())
+
+    assert call("--epochs", "1", "--force")[0] == 0
+    code, printed = call("--epochs", "1", "--dry-run")
+    assert (code, printed) == (0, "finetune up to date (inputs and settings are unchanged)")
+    code, printed = call("--epochs", "2", "--dry-run")
+    assert (code, printed) == (0, "finetune would run (finetune.epochs (1 -> 2) changed)")
+    code, printed = call("--task", "populaton")
+    assert code == 2
+    assert printed.count("error:") == 1
+    assert "did you mean population?" in printed
+    other = ready.with_name("other.yaml")
+    other.write_text(ready.read_text() + "finetune: {tasks: [jobs]}\n")
+    with pytest.raises(SystemExit):
+        cli.main(["run", str(other)])
+    assert "`finetune.tasks`: there is no task 'jobs'; there are population" in " ".join(capfd.readouterr().err.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import replace
 from importlib.metadata import version
@@ -120,6 +121,8 @@ def _fine_tune(config: Config, layout: Layout, task: Task, settings: Finetune, w
         scores.held_out.to_parquet(aside / "held_out.parquet")
         write_json(aside / "run.json", wanted)
     remove_tree(kept)
+    with contextlib.suppress(OSError):
+        kept.parent.rmdir()  # unless another task was killed
 
 
 def _first(plan: SplitPlan, seeds: int) -> SplitPlan:
