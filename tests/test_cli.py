@@ -73,6 +73,8 @@ class TestHelp:
             "finetune",
             "map",
             "report",
+            "import-reference",
+            "import-checkpoint",
             "audit",
             "export",
             "info",
@@ -103,6 +105,76 @@ class TestConfiguration:
 
     def test_an_init_that_would_overwrite(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
         assert_refused(mmgr("init", "--images", city.images, "--config", city_yaml), "is there already")
+
+
+class TestPretrain:
+    """What a training says of data and weights that do not fit it, once the store is built."""
+
+    @pytest.fixture
+    def built(self, city_yaml: Path) -> Path:
+        from mmgr import Run
+
+        for stage in ("build", "categories"):
+            Run(city_yaml).do(stage)
+        return city_yaml
+
+    def test_weights_and_bundles_of_others(self, mmgr: Mmgr, built: Path) -> None:
+        import timm
+        from learn_samples import small_recipe
+        from safetensors.torch import save_file
+
+        from mmgr.bundle import save_bundle
+        from mmgr.learn.embed import random_model
+        from mmgr.taxonomy import Taxonomy
+
+        def pretrain(settings: str) -> tuple[int, str]:
+            text = built.read_text()
+            start = text.index("pretrain:")
+            built.write_text(text[:start] + f"pretrain: {settings}" + text[text.index("\n", start) :])
+            return mmgr("pretrain", built)
+
+        for name, bands in (("test_vit", 3), ("test_resnet", 5)):
+            weights = timm.create_model(name, num_classes=0, in_chans=bands).state_dict()
+            save_file(weights, built.with_name(f"{name}.safetensors"))
+        small = "encoder: test_resnet, crop: 32, epochs: 1"
+        other = pretrain(f"{{{small}, weights: test_vit.safetensors}}")
+        assert_refused(other, "test_vit.safetensors", "does not fit test_resnet")
+        five = pretrain(f"{{{small}, weights: test_resnet.safetensors}}")
+        assert_refused(five, "is for images of 5 bands, and these have 3", "pretrain.weights_bands")
+        # a vision transformer that sees patches of 8 pixels is none that sees 16
+        weights = timm.create_model("test_vit", num_classes=0, patch_size=8).state_dict()
+        save_file(weights, built.with_name("vit8.safetensors"))
+        eight = pretrain("{encoder: test_vit, crop: 160, epochs: 1, weights: vit8.safetensors}")
+        assert_refused(eight, "sees patches of 8 x 8 pixels in its first layer, test_vit of 16 x 16")
+        assert_refused(pretrain("{encoder: test_vit, crop: 50, epochs: 1}"), "pretrain.", "50 pixels")
+
+        recipe = small_recipe("simclr")
+        save_bundle(built.with_name("four"), random_model(recipe, None, 4, seed=0), recipe, Taxonomy((), ()), {})
+        assert_refused(pretrain("{bundle: four}"), "has patches of 3 bands, the model saw 4")
+        assert_refused(pretrain("{bundle: none}"), "none does not exist")
+        content = bytearray((built.with_name("four") / "model.safetensors").read_bytes())
+        content[-1] ^= 1
+        (built.with_name("four") / "model.safetensors").write_bytes(content)
+        assert_refused(pretrain("{bundle: four}"), "model.safetensors is not the file that manifest.json names")
+
+    def test_a_store_without_pois(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        change(city_yaml, city_yaml.read_text().split("pois:")[1].split("categories:")[0], "{X}\n")
+        change(city_yaml, "pois:{X}\n", "")
+        assert mmgr("build", city_yaml)[0] == mmgr("categories", city_yaml)[0] == 0
+        assert_refused(mmgr("pretrain", city_yaml), "recipe mmgr contrasts images with POIs", "pretrain.recipe: simclr")
+
+
+class TestImports:
+    def test_what_cannot_be_imported(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        out = ("--output", tmp_path / "out")
+        (tmp_path / "empty").mkdir()
+        assert_refused(mmgr("import-reference", tmp_path / "empty", *out), "holds no folder of PNGs")
+        assert_refused(mmgr("import-reference", tmp_path / "gone", *out), "gone is no folder")
+        assert_refused(mmgr("import-checkpoint", tmp_path / "img_120.tar", *out), "img_120.tar does not exist")
+        (tmp_path / "img_120.tar").write_bytes(b"no checkpoint")
+        refused = mmgr("import-checkpoint", tmp_path / "img_120.tar", *out)
+        assert_refused(refused, "img_120.tar cannot be imported", "no file of tensors and plain values")
+        assert not (tmp_path / "out").exists()
 
 
 class TestInit:

@@ -198,6 +198,26 @@ def audit_command(
         raise typer.Exit(EXIT_NAMED)
 
 
+@app.command("import-reference")
+def import_reference_command(
+    folder: Annotated[Path, typer.Argument(help="Holds folders of PNGs, POI vectors and edges (.tensor).")],
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="Folder of the run; gets city.yaml.")],
+    geometry: Annotated[
+        Path | None,
+        typer.Option("--geometry", dir_okay=False, help="Polygons of the regions; without, they have no place."),
+    ] = None,
+    id_column: Annotated[str | None, typer.Option("--id", help="Column of the PNGs' names without .png.")] = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a city.yaml that is there.")] = False,
+) -> None:
+    """Turn samples of the published research code into a region store and category vectors."""
+    from mmgr.reference.city import import_reference  # noqa: PLC0415
+
+    import_reference(folder, output, geometry=geometry, id_column=id_column, force=force)
+    config = output / "city.yaml"
+    typer.echo(f"Wrote {config}. Look it through, then: mmgr pretrain {config} && mmgr embed {config}")
+
+
 @app.command("import-checkpoint")
 def import_checkpoint_command(
     file: Annotated[Path, typer.Argument(help="State dict of an image encoder: torch.save or safetensors.")],

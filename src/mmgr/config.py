@@ -62,12 +62,13 @@ class Images(Section):
 class Regions(Section):
     """The units that get a vector."""
 
-    kind: Literal["grid", "footprints", "polygons"] = "grid"
+    kind: Literal["grid", "footprints", "polygons", "samples"] = "grid"
     """`grid`: squares over the images, or over the POIs where there are no images; `footprints`: one region per
     image place, or per polygon of `path`, with the patch cut on the image's own pixels; `polygons`: any polygons of
-    `path`."""
+    `path`; `samples`: one region per PNG of `images.path`, as the published research code keeps them, with the place of
+    the polygon of `path` whose `id` is the PNG's name."""
     size: Positive | None = None
-    """Edge of a grid cell; not used by the other kinds."""
+    """Edge of a grid cell, or of samples without a place; not used by the other kinds."""
     unit: Literal["metres", "pixels"] = "metres"
     """What `size` counts."""
     path: Path | None = None
@@ -150,8 +151,13 @@ PoiSource = Annotated[
 class Pois(Section):
     """Where the POIs are."""
 
-    sources: Annotated[tuple[PoiSource, ...], Field(min_length=1)]
-    """One or several files, of points or of counts."""
+    sources: tuple[PoiSource, ...] = ()
+    """One or several files, of points or of counts; required, unless there are `vectors`."""
+    vectors: Path | None = None
+    """For regions of kind `samples`: a folder of one `.tensor` file a PNG, with a vector a POI. Equal vectors are one
+    category."""
+    edges: Path | None = None
+    """A folder of the edges between these POIs, which are checked and left behind."""
     radius: Positive | None = None
     """Points within this distance (m) of a region's centre belong to it too; by default only those inside."""
     context: tuple[Positive, ...] = (200.0, 400.0, 800.0, 1600.0, 3200.0)
@@ -161,6 +167,12 @@ class Pois(Section):
     """What becomes of points far outside the regions: beyond the box around all regions by more than 10 km, the box's
     own diagonal or `radius`, whichever is largest. `mmgr build` counts and names them; only `drop` leaves them out.
     One that is kept stretches the box in which its source's POIs count as known, and tells the category vectors."""
+
+    @model_validator(mode="after")
+    def _has_pois(self) -> Pois:
+        if bool(self.sources) == (self.vectors is not None):
+            raise ValueError("name `sources`, files of points or counts; or `vectors`, for regions of kind samples")
+        return self
 
 
 class Categories(Section):
@@ -565,12 +577,27 @@ class Config(Section):
             raise ValueError("`regions.group: folder` names folders of images: without `images`, name a column")
         return self
 
+    @model_validator(mode="after")
+    def _samples_go_together(self) -> Config:
+        samples = self.regions.kind == "samples"
+        if samples and self.images is None:
+            raise ValueError("regions of kind samples need `images.path`, the folder of their PNGs")
+        if samples and self.regions.path is not None and self.regions.id is None:
+            raise ValueError("regions of kind samples need `regions.id`, the column of `path` with the PNGs' names")
+        if self.pois is not None and samples != (self.pois.vectors is not None):
+            raise ValueError("`pois.vectors` and regions of kind samples go together")
+        return self
+
     @property
     def build_inputs(self) -> dict[str, Path]:
         """Files that the region store is made from, by the name of their setting."""
         found = {} if self.images is None else {"images.path": self.images.path}
         if self.regions.path:
             found["regions.path"] = self.regions.path
+        if self.pois and self.pois.vectors:
+            found["pois.vectors"] = self.pois.vectors
+        if self.pois and self.pois.edges:
+            found["pois.edges"] = self.pois.edges
         for number, source in enumerate(self.pois.sources if self.pois else ()):
             found[f"pois.sources[{number}].path"] = source.path
             if isinstance(source, PointSource) and source.area:

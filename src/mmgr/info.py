@@ -59,11 +59,14 @@ def _store(path: Path) -> Facts:
     store = RegionStore(path)
     regions, info = store.regions, store.info
     groups = regions["group"].value_counts()
-    west, south, east, north = regions.to_crs(4326).total_bounds
+    extent = "none: these regions have no place"
+    if info.crs:
+        west, south, east, north = regions.to_crs(4326).total_bounds
+        extent = f"{west:.4f} to {east:.4f} E, {south:.4f} to {north:.4f} N; CRS {info.crs}"
     facts = [
         ("region store", str(path)),
-        ("regions", f"{len(store):,} of {info.edge:.1f} m"),
-        ("extent", f"{west:.4f} to {east:.4f} E, {south:.4f} to {north:.4f} N; CRS {info.crs}"),
+        ("regions", f"{len(store):,}" + (f" of {info.edge:.1f} m" if info.edge else ", of unknown size")),
+        ("extent", extent),
         ("patches", _patches(store)),
     ]
     if groups.index.any():

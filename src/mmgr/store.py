@@ -150,7 +150,7 @@ class StoreInfo:
     """What a region store says of itself."""
 
     crs: str
-    """The projected CRS, in metres, of all geometry."""
+    """The projected CRS, in metres, of all geometry; empty where regions have no place."""
     pixels: int
     """Edge of a patch in pixels; 0 where no region has one, as in a run without images."""
     bands: int
@@ -202,6 +202,20 @@ class RegionStore:
     def __len__(self) -> int:
         return int(self._dataset.count_rows())
 
+    def require_places(self, why: str) -> None:
+        """Check that the regions have a place.
+
+        Raises
+        ------
+        ArtefactError
+            Says what the places are for, and how regions get them.
+        """
+        if not self.info.crs:
+            raise ArtefactError(
+                f"{self.path}: its regions have no place, and {why}. Name polygons of the same ids as `regions.path` "
+                "and their column as `regions.id`, and build again. Training and vectors need no places."
+            )
+
     @cached_property
     def regions(self) -> gpd.GeoDataFrame:
         """Regions without their patches, indexed by ``region_id``.
@@ -222,7 +236,7 @@ class RegionStore:
             },
             index=np.array(table["region_id"].to_pylist(), object),
             geometry=shapely.from_wkb(table["geometry"].to_pylist()),
-            crs=self.info.crs,
+            crs=self.info.crs or None,
         ).rename_axis("region_id")
 
     @cached_property

@@ -12,6 +12,7 @@ import numpy as np
 from pyproj import CRS
 from threadpoolctl import threadpool_limits
 
+from mmgr.actions.build_samples import build_samples
 from mmgr.config import Config
 from mmgr.console import log, quiet, track
 from mmgr.errors import RegionError
@@ -27,6 +28,9 @@ from mmgr.taxonomy import Taxonomy
 
 def act(config: Config, layout: Layout) -> None:
     """Write the region store, the clean POI tables and the list of images set aside."""
+    if config.regions.kind == "samples":
+        build_samples(config, layout)
+        return
     imagery = None if config.images is None else Imagery.open(config.images)
     crs = _crs_without_images(config) if imagery is None else store_crs(imagery, config.regions.crs)
     tables = None if config.pois is None else read_pois(config.pois, crs=crs)

@@ -25,10 +25,12 @@ from mmgr.maps.predictions import (
     prediction_figures,
 )
 from mmgr.maps.style import write_png
+from mmgr.store import RegionStore
 
 
 def act(config: Config, layout: Layout) -> None:
     """Draw each task's predictions, and the embeddings in three colours."""
+    RegionStore(layout.regions).require_places("a map shows where they are")
     predictions = gpd.read_parquet(layout.evaluation / "predictions.parquet")
     colours = embedding_colours(read_embeddings(layout.embeddings / "embeddings.parquet"))
     regions = predictions[["group", "geometry"]]
