@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from pyproj import Geod
 
 from mmgr.config import Task
 from mmgr.errors import InputError, LabelError
@@ -154,3 +155,20 @@ def test_worldpop_of_singapore_adds_up(shared_data: Path, task: Callable[..., Ta
     ).to_crs("EPSG:32648")  # fmt: skip
     units = read_units(task(path=path, column=None, kind="raster_sum", density=False, min_cover=0.0), regions)
     assert units.values.sum() == pytest.approx(total, rel=1e-3)
+
+
+def test_densities_of_a_raster_in_degrees_are_by_area_on_the_ellipsoid(read: Read) -> None:
+    """Far north, in Web Mercator, a region's own area is nine times too large; the ellipsoid's is the true one."""
+    west, south, size = 20.0, 70.0, 0.01
+    cells_of = [(column, row) for row in range(4) for column in range(4)]
+    shapes = [shapely.box(west + size * i, south + size * j, west + size * (i + 1), south + size * (j + 1))
+              for i, j in cells_of]  # fmt: skip
+    regions = gpd.GeoDataFrame(
+        {"group": ""}, index=[f"r{i}" for i in range(16)], geometry=shapes, crs="EPSG:4326"
+    ).to_crs("EPSG:3857")  # fmt: skip
+    people = np.random.default_rng(0).uniform(10, 100, (4, 4))
+    units = read(regions, people, crs="EPSG:4326", transform=north_up(west, south + 4 * size, size, size))
+    geod = Geod(ellps="WGS84")
+    true = [abs(geod.geometry_area_perimeter(shape)[0]) / 1e6 for shape in shapes]
+    np.testing.assert_allclose(units.values, people[::-1].ravel() / true, rtol=1e-4)
+    assert (regions.area.to_numpy() / 1e6 / true).min() > 8
