@@ -160,9 +160,10 @@ class Pois(Section):
     """A folder of the edges between these POIs, which are checked and left behind."""
     radius: Positive | None = None
     """Points within this distance (m) of a region's centre belong to it too; by default only those inside."""
-    context: tuple[Positive, ...] = (200.0, 400.0, 800.0, 1600.0, 3200.0)
-    """In a run without images a region's vector also tells of the points around its centre, weighted by a
-    Gaussian of each of these standard deviations (m); an empty list leaves that out."""
+    context: Literal["auto"] | tuple[Positive, ...] = "auto"
+    """A region's vector also tells of the points around its centre, weighted by a Gaussian of each of these standard
+    deviations (m); an empty list leaves that out. `auto`: up to four, doubling from the distance between POIs (or half
+    a region) up to a sixteenth of the extent of a group."""
     outside: Literal["keep", "drop"] = "keep"
     """What becomes of points far outside the regions: beyond the box around all regions by more than 10 km, the box's
     own diagonal or `radius`, whichever is largest. `mmgr build` counts and names them; only `drop` leaves them out.

@@ -63,3 +63,9 @@ def read_embeddings(path: Path) -> NDArray[np.float32]:
         raise ArtefactError(f"{path} holds no embeddings ({error}); run `mmgr embed` again.") from error
     values = np.asarray(column.flatten(), np.float32)
     return values.reshape(len(column), -1) if len(column) else np.zeros((0, 0), np.float32)
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Read what a table of :func:`write_embeddings` or :func:`write_geoparquet` says of itself; empty if nothing."""
+    metadata = pq.read_schema(path).metadata or {}
+    return dict(json.loads(metadata.get(b"mmgr", b"{}")))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mmgr.config import Config
 from mmgr.console import quiet
-from mmgr.embeddings import read_embeddings
+from mmgr.embeddings import read_embeddings, read_provenance
 from mmgr.evaluate import check_splits, task_units
-from mmgr.evaluate.audit import Audit, Keys, Scored, audit_run
+from mmgr.evaluate.audit import Audit, Keys, Reach, Scored, audit_run
 from mmgr.layout import Layout
 from mmgr.store import RegionStore
 
@@ -24,6 +24,7 @@ def audit(config: Config, layout: Layout) -> Audit:
     store = RegionStore(layout.regions)
     path = layout.embeddings / "embeddings.parquet"
     vectors = read_embeddings(path) if path.is_file() else None
+    reach = Reach.of(read_provenance(path)) if path.is_file() else None
     tasks = []
     with quiet():  # scoring tells it all
         for task in config.tasks:
@@ -31,4 +32,4 @@ def audit(config: Config, layout: Layout) -> Audit:
             plans = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)
             tasks.append(Scored(units, tuple(plans)))
     keys = Keys.of(store, None if vectors is None or len(vectors) != len(store) else vectors)
-    return audit_run(config, store, tasks, keys)
+    return audit_run(config, store, tasks, keys, reach)

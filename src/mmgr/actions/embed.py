@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -16,8 +16,12 @@ from mmgr.embeddings import write_embeddings
 from mmgr.files import read_json, write_aside
 from mmgr.layout import Layout
 from mmgr.pois import PoiTables
+from mmgr.pois.bags import points_known
+from mmgr.regions import region_edge
 from mmgr.store import PoiBags, RegionStore
 
+Scales = Literal["auto"] | Sequence[float]
+"""Standard deviations in metres, or `auto`."""
 Parts = dict[str, NDArray[np.float32]]
 """Vectors of all regions by the name of their file."""
 
@@ -68,21 +72,45 @@ def region_vectors(bags: PoiBags, vectors: NDArray[np.float32]) -> NDArray[np.fl
     return np.asarray(found, np.float32)
 
 
-def _of_pois(layout: Layout, store: RegionStore, scales: Sequence[float]) -> tuple[Parts, dict[str, Any]]:
+def _of_pois(layout: Layout, store: RegionStore, scales: Scales) -> tuple[Parts, dict[str, Any]]:
     """Return the vectors of a run without images, and what they are made of."""
     from mmgr.categories import CategoryVectors  # noqa: PLC0415 - numba loads slowly
 
     poi = region_vectors(store.bags, CategoryVectors.load(layout.categories).vectors)
     recipe = "category vectors, weighted by log densities"
-    tables = PoiTables.load(layout.pois)
-    if scales and len(tables.points) and len(store) > 1:
-        poi = np.concatenate([poi, context_vectors(tables, store.regions, scales)], axis=1)
+    around, facts = _context(layout, store, scales)
+    if around.shape[1]:
+        poi = np.hstack([poi, around])
         recipe += "; and the POIs around, at several scales"
-    return {"embeddings": poi, "poi": poi}, {"recipe": recipe}
+    return {"embeddings": poi, "poi": poi}, {"recipe": recipe, **facts}
+
+
+def _context(layout: Layout, store: RegionStore, setting: Scales) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Return the vectors of the points around each region, and the scales that they were seen at."""
+    tables = PoiTables.load(layout.pois)
+    scales = scales_of(setting, tables, store.regions)
+    around = context_vectors(tables, store.regions, scales)
+    return around, {"poi_context_metres": list(scales) if around.shape[1] else []}
+
+
+def scales_of(setting: Scales, tables: PoiTables, regions: gpd.GeoDataFrame) -> tuple[float, ...]:
+    """Return the scales of the context of POIs in metres; `auto` chooses them by POIs and regions.
+
+    See :func:`mmgr.contexts.scales.context_scales`; regions whose points are unknown have no say.
+    """
+    from mmgr.contexts.scales import context_scales  # noqa: PLC0415 - numba loads slowly
+
+    if setting != "auto":
+        return tuple(setting)
+    there = regions[points_known(tables, regions)]
+    places = tables.points.geometry.get_coordinates().to_numpy()
+    return context_scales(places, centres_of(there), there["group"], edge=region_edge(regions))
 
 
 def context_vectors(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Sequence[float]) -> NDArray[np.float32]:
     """Describe regions by the points in and around them (:class:`mmgr.contexts.ContextVectors`), shape ``(n, d)``.
+
+    A region that no source of points covers holds the mean of the others; none of two covered ones, no dimension.
 
     Parameters
     ----------
@@ -95,25 +123,52 @@ def context_vectors(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Sequen
     """
     from mmgr.contexts import ContextVectors  # noqa: PLC0415 - numba loads slowly
 
+    known = points_known(tables, regions)
+    if known.sum() < 2 or not scales:
+        return np.zeros((len(regions), 0), np.float32)
     category = tables.points["category"].to_numpy()
     points = tables.points.assign(
         first_level=np.array(tables.taxonomy.first, object)[category],
         second_level=np.array(tables.taxonomy.second, object)[category],
     )
-    return np.asarray(ContextVectors(points, scales=scales).fit(regions).transform(regions), np.float32)
+    found = np.asarray(ContextVectors(points, scales=scales).fit_transform(regions[known]), np.float32)
+    vectors = np.tile(found.mean(axis=0, dtype=np.float64).astype(np.float32), (len(regions), 1))
+    vectors[known] = found
+    return vectors
 
 
 def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts, dict[str, Any]]:
     """Return the vectors that the trained model and an untrained one give, and which model it was."""
     from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
     from mmgr.learn.embed import embed, random_model  # noqa: PLC0415
+    from mmgr.learn.surroundings import image_surroundings  # noqa: PLC0415
 
     bundle = load_bundle(layout.bundle)
-    trained = embed(bundle.model, store, bundle.recipe, device=config.pretrain.device)
-    untrained = random_model(bundle.recipe, bundle.model.category_vectors, store.info.bands, seed=config.seed)
-    random = embed(untrained, store, bundle.recipe, device=config.pretrain.device)
-    parts = {"embeddings": trained.combined, "image": trained.image, "random": random.image}
-    if trained.poi.shape[1]:
-        parts["poi"] = trained.poi
+    recipe = bundle.recipe
+    trained = embed(bundle.model, store, recipe, device=config.pretrain.device)
+    untrained = random_model(recipe, bundle.model.category_vectors, store.info.bands, seed=config.seed)
+    random = embed(untrained, store, recipe, device=config.pretrain.device)
+    scales = [scale * store.info.edge for scale in recipe.image_scales]
+    around = image_surroundings(
+        trained.image,
+        trained.has_image,
+        centres_of(store.regions),
+        scales=scales,
+        dimensions=recipe.image_components,
+    )
+    facts: dict[str, Any] = {"recipe": recipe.name, "image_surroundings_metres": scales if around.shape[1] else []}
+    image, poi = np.hstack([trained.image, around]), trained.poi
+    if poi.shape[1] and recipe.poi_context and config.pois:
+        context, more = _context(layout, store, config.pois.context)
+        poi = np.hstack([poi, context])
+        facts |= more
+    parts = {"embeddings": np.hstack([image, poi]), "image": image, "random": random.image}
+    if poi.shape[1]:
+        parts["poi"] = poi
     files = read_json(layout.bundle / "manifest.json").get("files", {})
-    return parts, {"recipe": bundle.recipe.name, "bundle": files}
+    return parts, {**facts, "bundle": files}
+
+
+def centres_of(regions: gpd.GeoDataFrame) -> NDArray[np.float64]:
+    """Return the centres of regions in metres, shape ``(n, 2)``."""
+    return np.asarray(regions.geometry.centroid.get_coordinates().to_numpy(), np.float64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmgr.config import Config
 from mmgr.console import log, quiet
-from mmgr.embeddings import read_embeddings, write_geoparquet
+from mmgr.embeddings import read_embeddings, read_provenance, write_geoparquet
 from mmgr.evaluate import (
     IntervalScore,
     Results,
@@ -24,7 +24,7 @@ from mmgr.evaluate import (
     score_features,
     task_units,
 )
-from mmgr.evaluate.audit import Keys, Scored, audit_run
+from mmgr.evaluate.audit import Keys, Reach, Scored, audit_run
 from mmgr.files import write_aside, write_json
 from mmgr.layout import Layout
 from mmgr.maps.class_maps import dominant
@@ -72,7 +72,8 @@ def act(config: Config, layout: Layout) -> None:
             plans = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)
         scored.append(Scored(units, tuple(plans)))
     scores = Scores.joined(all_scores)
-    audit = audit_run(config, store, scored, Keys.of(store, features[main]))
+    reach = Reach.of(read_provenance(layout.embeddings / "embeddings.parquet"))
+    audit = audit_run(config, store, scored, Keys.of(store, features[main]), reach)
     if audit.named:
         log.warning("the leakage audit names %d paths; the report and `mmgr audit` list them", len(audit.named))
     provenance = {"software": version("mmgr"), "name": config.name, "seed": config.seed, "features": main}

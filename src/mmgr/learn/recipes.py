@@ -79,6 +79,15 @@ class Recipe(Choices):
     density_features: bool = True
     """Whether log densities of POIs stand beside the POI encoder's readout in the embedding."""
 
+    # what lies around a region, beside its own parts in the embedding; nothing of it is trained
+    image_scales: tuple[Positive, ...] = (1.0, 2.0)
+    """Standard deviations, in edges of a region, of the weights by distance under which neighbours' image
+    vectors are averaged; none leaves the surroundings out."""
+    image_components: Count = 64
+    """Principal components of the image vectors that are averaged."""
+    poi_context: bool = True
+    """Whether the POIs around a region, at the scales of `pois.context`, stand beside those in it."""
+
     # the losses
     intra_weight: Fraction = 0.5
     """Weight (lambda) of the intra-modal loss; the inter-modal one gets the rest."""
@@ -187,6 +196,8 @@ _PUBLISHED = Recipe(
     mask_same_unit=False,
     counts_weight=0.0,
     density_features=False,
+    image_scales=(),
+    poi_context=False,
     augmentation=Augmentation(),
     dates_as_views=False,
     views_together=False,
@@ -212,7 +223,9 @@ RECIPES: dict[str, Recipe] = {
         update={"name": "mmgr-2023-as-published", "schedule": "dips", "last_batch": "drop"}
     ),
     # images alone, with our optimiser and views
-    "simclr": Recipe(name="simclr", intra_weight=1.0, counts_weight=0.0, density_features=False),
+    "simclr": Recipe(
+        name="simclr", intra_weight=1.0, counts_weight=0.0, density_features=False, image_scales=(), poi_context=False
+    ),
 }
 
 

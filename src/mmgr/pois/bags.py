@@ -58,6 +58,11 @@ def make_bags(tables: PoiTables, regions: gpd.GeoDataFrame, *, radius: float | N
     )
 
 
+def points_known(tables: PoiTables, regions: gpd.GeoDataFrame) -> NDArray[np.bool_]:
+    """Say for each region whether its points are known, as :func:`make_bags` decides it, shape ``(n,)``."""
+    return np.asarray(_covered(tables, regions, shapely.centroid(regions.geometry.to_numpy())).any(axis=1), bool)
+
+
 @dataclass(frozen=True, slots=True)
 class _Entries:
     """POIs of one kind, each with the region (row) that it belongs to."""

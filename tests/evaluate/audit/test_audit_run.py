@@ -17,7 +17,7 @@ from scipy import sparse
 
 from mmgr.config import Config, Evaluate
 from mmgr.evaluate import Units, check_splits, read_units
-from mmgr.evaluate.audit import Finding, Keys, Scored, audit_run
+from mmgr.evaluate.audit import Finding, Keys, Reach, Scored, audit_run
 from mmgr.evaluate.audit.run import transductive
 from mmgr.store import Patches, PoiBags, RegionStore, StoreInfo, write_store
 from mmgr.taxonomy import Taxonomy
@@ -70,11 +70,17 @@ def configured(tmp_path: Path, **changes: Any) -> Config:
 
 
 def findings(
-    config: Config, store: RegionStore, some: Units, *, vectors: np.ndarray | None = None, **settings: Any
+    config: Config,
+    store: RegionStore,
+    some: Units,
+    *,
+    vectors: np.ndarray | None = None,
+    reach: Reach | None = None,
+    **settings: Any,
 ) -> dict[str, Finding]:
     evaluate = Evaluate(**{"seeds": 1, "folds": 3, "block": 300.0, "splits": ("blocks",)} | settings)
     plans = check_splits(some, evaluate, edge=EDGE, seed=0)
-    audit = audit_run(config, store, [Scored(some, tuple(plans))], Keys.of(store, vectors))
+    audit = audit_run(config, store, [Scored(some, tuple(plans))], Keys.of(store, vectors), reach)
     return {finding.path: finding for finding in audit.findings}
 
 
@@ -141,15 +147,28 @@ def test_a_wide_poi_radius_sees_into_test_regions(
     assert "`buffer` of 240 m" in named.text
 
 
-def test_the_context_of_a_run_without_images_is_a_window(
-    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+@pytest.mark.parametrize("images", ["images", None])
+def test_the_context_of_pois_is_a_window(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path, images: str | None
 ) -> None:
     sources = [{"path": tmp_path / "pois.csv", "first_level": "a"}]
-    alone = configured(tmp_path, images=None, pois={"sources": sources, "context": [400.0]})
-    named = findings(alone, store(), labelled())
+    changes = {} if images else {"images": None}
+    config = configured(tmp_path, pois={"sources": sources}, **changes)
+    named = findings(config, store(), labelled(), reach=Reach.of({"poi_context_metres": [200.0, 400.0]}))
     assert named["overlapping POI windows"].status == "named"
     assert named["overlapping POI windows"].numbers["reach_metres"] == 800
-    assert "overlapping patches" not in named
+    assert ("overlapping patches" in named) == bool(images)
+
+
+def test_the_images_around_a_region_are_a_window(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    config, city = configured(tmp_path), store()
+    named = findings(config, city, labelled(), reach=Reach.of({"image_surroundings_metres": [100.0, 50.0]}))
+    assert named["overlapping image windows"].status == "named"
+    assert named["overlapping image windows"].numbers["reach_metres"] == 200
+    assert "see images that a training region sees too" in named["overlapping image windows"].text
+    assert "overlapping image windows" not in findings(config, city, labelled(), reach=Reach.of({}))
 
 
 def test_a_coarse_census_on_both_sides_is_named(

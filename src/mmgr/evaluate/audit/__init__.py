@@ -3,7 +3,7 @@
 from mmgr.evaluate.audit.duplicates import Keys
 from mmgr.evaluate.audit.foreign import audit_split
 from mmgr.evaluate.audit.records import Audit, Finding
-from mmgr.evaluate.audit.run import Scored, audit_run
+from mmgr.evaluate.audit.run import Reach, Scored, audit_run
 from mmgr.evaluate.audit.split_files import Columns, SplitFile, read_split
 from mmgr.evaluate.variogram import Variogram, empirical_variogram
 
@@ -12,6 +12,7 @@ __all__ = [
     "Columns",
     "Finding",
     "Keys",
+    "Reach",
     "Scored",
     "SplitFile",
     "Variogram",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from mmgr.store import RegionStore
 
 _LEARNED = {"skip-gram": "walks between POIs", "place2vec": "pairs of near POIs", "tf-idf": "counts of POIs"}
 """What category vectors are learned from, by method."""
+_MOST_OF_A_GAUSSIAN = 2
+"""Standard deviations: within two lie 86 % of a Gaussian's weight in the plane."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,23 @@ class Scored:
     plans: tuple[SplitPlan, ...]
 
 
-def audit_run(config: Config, store: RegionStore, tasks: list[Scored], keys: Keys) -> Audit:
+@dataclass(frozen=True)
+class Reach:
+    """How far beyond itself a region's vector sees, as standard deviations of Gaussian weights in metres."""
+
+    pois: float = 0.0
+    """Of the widest context of POIs."""
+    images: float = 0.0
+    """Of the widest surroundings of images."""
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any]) -> Reach:
+        """Read what the embeddings say of themselves."""
+        pois, images = (provenance.get(name) or () for name in ("poi_context_metres", "image_surroundings_metres"))
+        return cls(max(pois, default=0.0), max(images, default=0.0))
+
+
+def audit_run(config: Config, store: RegionStore, tasks: list[Scored], keys: Keys, reach: Reach | None = None) -> Audit:
     """Look at every path on which a test place may have had a part in what is scored.
 
     Parameters
@@ -46,6 +66,8 @@ def audit_run(config: Config, store: RegionStore, tasks: list[Scored], keys: Key
         Units and splits of each task.
     keys
         What regions have in common: patches, vectors, polygons of counts.
+    reach
+        How far vectors see; not at all if not said.
     """
     findings = [*_of_all(config, store)]
     for scored in tasks:
@@ -53,7 +75,7 @@ def audit_run(config: Config, store: RegionStore, tasks: list[Scored], keys: Key
         findings.append(made_of_inputs(config, task, scored.units, _inputs(store)))
         sources = label_sources(task, scored.units, store.regions)
         for plan in scored.plans:
-            findings += _of_split(config, store, scored.units, plan, keys, sources)
+            findings += _of_split(config, store, scored.units, plan, keys, sources, reach or Reach())
     return Audit(config.name, tuple(findings))
 
 
@@ -96,7 +118,7 @@ def transductive(config: Config) -> Finding:
 
 
 def _of_split(
-    config: Config, store: RegionStore, units: Units, plan: SplitPlan, keys: Keys, sources: Sources
+    config: Config, store: RegionStore, units: Units, plan: SplitPlan, keys: Keys, sources: Sources, reach: Reach
 ) -> Iterator[Finding]:
     task = units.task
     scope = f"{task.name}, {plan.kind}"
@@ -104,7 +126,7 @@ def _of_split(
     regions = store.regions
     member = (units.weights > 0).astype(np.int64)
     yield _adjacent(regions.geometry.to_numpy(), member, folds, plan, scope)
-    yield from _windows(config, store, member, folds, scope)
+    yield from _windows(config, store, member, folds, scope, reach)
     centres = shapely.get_coordinates(shapely.centroid(units.geometry.to_numpy()))
     labels = np.array(units.classes, object)[units.values.argmax(axis=1)] if units.classes else units.values
     yield autocorrelation(centres, labels, folds, scope=scope, groups=units.group, block=plan.block)
@@ -134,7 +156,7 @@ def _adjacent(
 
 
 def _windows(
-    config: Config, store: RegionStore, member: sparse.csr_array, folds: Folds, scope: str
+    config: Config, store: RegionStore, member: sparse.csr_array, folds: Folds, scope: str, reach: Reach
 ) -> Iterator[Finding]:
     """Say whether what regions are described by is cut from the same ground."""
     sides = of_regions(member, folds)
@@ -143,24 +165,33 @@ def _windows(
         near = nearness(boxes(patch_squares(regions)), sides)
         text = f"Patches of {percent(near.overlapping, near.tested)} of tested regions overlap a training region's."
         yield Finding("overlapping patches", "named" if near.overlapping else "pass", text, scope, numbers_of(near))
-    reach, what = _poi_reach(config)
-    if reach:
-        centres = shapely.get_coordinates(regions.centroid.to_numpy())
-        shared = within_reach(centres, sides, 2 * reach)
-        seen = percent(shared.count, shared.tested)
-        text = f"{seen} of tested regions see POIs that a training region sees too: {what}."
-        if shared.count:
-            text += f" A `buffer` of {metres(2 * reach)} would keep them apart, a smaller radius or context as well."
-        numbers = {"shared": shared.count, "tested": shared.tested, "reach_metres": reach}
-        yield Finding("overlapping POI windows", "named" if shared.count else "pass", text, scope, numbers)
+    radius, what = _poi_reach(config, reach)
+    if radius:
+        yield _shared_ground(regions, sides, "POIs", radius, what, scope)
+    if reach.images:
+        far = _MOST_OF_A_GAUSSIAN * reach.images
+        what = f"the widest surroundings of images have most of their weight within {metres(far)}"
+        yield _shared_ground(regions, sides, "images", far, what, scope)
 
 
-def _poi_reach(config: Config) -> tuple[float, str]:
+def _shared_ground(regions: gpd.GeoDataFrame, sides: Folds, seen: str, reach: float, what: str, scope: str) -> Finding:
+    """Say how many tested regions see something that a training region sees too."""
+    shared = within_reach(shapely.get_coordinates(regions.centroid.to_numpy()), sides, 2 * reach)
+    text = (
+        f"{percent(shared.count, shared.tested)} of tested regions see {seen} that a training region sees too: {what}."
+    )
+    if shared.count:
+        text += f" A `buffer` of {metres(2 * reach)} would keep them apart, a smaller radius or context as well."
+    numbers = {"shared": shared.count, "tested": shared.tested, "reach_metres": reach}
+    path = f"overlapping {'POI' if seen == 'POIs' else 'image'} windows"
+    return Finding(path, "named" if shared.count else "pass", text, scope, numbers)
+
+
+def _poi_reach(config: Config, reach: Reach) -> tuple[float, str]:
     """Return how far from its centre a region sees POIs in metres, and why."""
     if config.pois is None:
         return 0.0, ""
-    # within two standard deviations lie 86 % of a Gaussian's weight in the plane
-    context = 2 * max(config.pois.context, default=0.0) if config.images is None else 0.0
+    context = _MOST_OF_A_GAUSSIAN * reach.pois
     radius = config.pois.radius or 0.0
     if context >= radius and context:
         return context, f"the context's widest Gaussian has most of its weight within {metres(context)}"
