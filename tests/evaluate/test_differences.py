@@ -66,6 +66,8 @@ def test_folds_without_a_metric_are_left_out() -> None:
 
 
 def test_differences_are_written_with_their_sign() -> None:
-    assert (written(0.051), written(-0.2), written(-0.001)) == ("+0.05", "\N{MINUS SIGN}0.20", "0.00")
+    assert (written(0.051), written(-0.2), written(1e-5)) == ("+0.05", "\N{MINUS SIGN}0.20", "0.00")
+    # the end of an interval that leaves out 0 must not look like 0
+    assert written(-0.001) == "\N{MINUS SIGN}0.001"
     assert interval(0.01, 0.09) == "[0.01, 0.09]"
     assert interval(-0.01, math.nan) == ""

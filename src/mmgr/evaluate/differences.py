@@ -108,8 +108,8 @@ def paired_difference(
 
 
 def written(value: float) -> str:
-    """Write a difference with its sign: +.05 as +0.05, and a true minus."""
-    digits = 2 if abs(value) < 100 else 0
+    """Write a difference with its sign and a true minus; one that two decimals would write as 0, with three."""
+    digits = 0 if abs(value) >= 100 else 2 if abs(value) >= 0.005 else 3
     text = f"{value:+.{digits}f}"
     return ("0.00" if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
 
