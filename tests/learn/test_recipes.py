@@ -65,15 +65,16 @@ def test_two_adams_over_two_parts_are_one_over_both() -> None:
 
 def test_the_table_tells_every_choice_and_what_was_changed() -> None:
     recipe = resolve(Pretrain(recipe="mmgr-2023", encoder="resnet18", crop=224, epochs=3))
-    told, *table = recipe_table(recipe).splitlines()
-    assert " ".join(told.split()) == "changed encoder resnet18 instead of resnet50, epochs 3 instead of 120"
-    text = " ".join(table)
+    table = recipe_table(recipe).splitlines()
+    text = recipe_table(recipe).replace("\n", " ")
+    told = "changed encoder resnet18 instead of resnet50, epochs 3 instead of 120"
+    assert " ".join(text.split()).startswith(told)
     for key in Recipe.model_fields.keys() - {"name"}:
         assert f" {key} " in text, key
     for key in Augmentation.model_fields:
         assert f"{key} " in text, key
     assert "learning_rate         0.01" in text
-    assert max(map(len, table)) <= 110
+    assert max(map(len, table)) <= 79, "a terminal of 80 columns shows it"
     assert recipe_table(RECIPES["mmgr"]).splitlines()[0].split() == ["changed", "nothing"]
 
 

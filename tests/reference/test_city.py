@@ -6,6 +6,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 import torch
@@ -14,7 +15,7 @@ from reference_samples import CATEGORIES, DIMENSIONS, make_folder
 
 import mmgr
 from mmgr import cli
-from mmgr.errors import ArtefactError, ConfigError, InputError, PoiError, RegionError
+from mmgr.errors import ArtefactError, ConfigError, InputError, LabelError, PoiError, RegionError
 from mmgr.reference.city import find_folders, import_reference
 from mmgr.reference.samples import read_samples
 from mmgr.reference.table import MOST_CATEGORIES, recover_categories
@@ -79,9 +80,27 @@ class TestImport:
         assert np.isfinite(np.stack(embeddings["embedding"])).all()
         with pytest.raises(ArtefactError, match=r"no place, and a map shows where they are\. Name polygons"):
             run.all()
+        table = pd.read_csv(run.export(tmp_path / "out", form="csv")[0], index_col="region_id")
+        vectors = table.filter(regex="^(image|poi)_").to_numpy()
+        assert np.allclose(vectors, np.stack(embeddings["embedding"]), atol=1e-6)
+        assert table["longitude"].isna().all()
+        with pytest.raises(RegionError, match="an image needs one"):
+            run.export(tmp_path / "out")
         facts = dict(mmgr.describe(tmp_path / "city" / "regions.lance"))
         assert facts["extent"] == "none: these regions have no place"
         assert facts["regions"] == "9, of unknown size"
+
+    def test_what_needs_places_says_so(self, tmp_path: Path, folder: Path) -> None:
+        import_reference(folder, tmp_path / "city")
+        config, task = tmp_path / "city" / "city.yaml", folder.parent / "cells.gpkg"
+        polygons(task, range(9))
+        text = config.read_text()
+        config.write_text(f"{text}tasks: [{{name: p, path: {task}, kind: polygon_total, column: cell}}]\n")
+        with pytest.raises(LabelError, match="task p: labels find their regions by place, and these regions have none"):
+            mmgr.Run(config).all()
+        config.write_text(text.replace("pretrain:\n", "pretrain:\n  mask_near: 100\n  encoder: test_resnet\n"))
+        with pytest.raises(ArtefactError, match="no place, and `mask_near`, `poi_positions` and `crop_pois` ask"):
+            mmgr.Run(config).pretrain()
 
     def test_polygons_give_regions_their_true_places(self, tmp_path: Path, folder: Path) -> None:
         cells = tmp_path / "cells.gpkg"

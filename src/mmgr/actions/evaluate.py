@@ -33,14 +33,11 @@ from mmgr.store import RegionStore
 MAIN = "[image, POI]"
 IMAGE, POI = "image only", "POI only"
 """What the vectors are called where there are no POIs, or no images."""
-_WHY_PLACES = "labels find their regions by place"
 
 
 def act(config: Config, layout: Layout) -> None:
     """Write scores, held-out predictions and predictions for all regions."""
     store = RegionStore(layout.regions)
-    if config.tasks:
-        store.require_places(_WHY_PLACES)
     features = feature_sets(store, layout)
     main = main_features(features)
     regions = store.regions
@@ -103,8 +100,6 @@ def check(config: Config, layout: Layout) -> None:
         As the stage itself would.
     """
     store = RegionStore(layout.regions)
-    if config.tasks:
-        store.require_places(_WHY_PLACES)
     with quiet():  # the stage tells it all again
         for task in config.tasks:
             check_splits(

@@ -72,6 +72,8 @@ def export(
     vectors = read_embeddings(source)
     facts = _provenance(source)
     names = dimension_names(facts, part, vectors.shape[1])
+    if form == "geotiff" and regions.crs is None:
+        raise RegionError("these regions have no place, and an image needs one; write a table, `--format csv`.")
     if form == "geotiff":
         return _images(folder, regions, vectors, names, facts, part, resolution)
     return [_table(folder / f"{part}.{form}", regions, vectors, names, facts)]
@@ -141,7 +143,8 @@ def _file_name(group: str) -> str:
 def _table(
     path: Path, regions: gpd.GeoDataFrame, vectors: NDArray[np.float32], names: list[str], facts: Mapping[str, Any]
 ) -> Path:
-    centres = regions.geometry.centroid.to_crs(4326)
+    # regions without a place have none in degrees either
+    centres = regions.geometry if regions.crs is None else regions.geometry.centroid.to_crs(4326)
     table = pd.DataFrame(
         {
             "region_id": regions.index.astype(str),

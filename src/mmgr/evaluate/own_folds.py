@@ -13,7 +13,7 @@ from scipy import sparse
 
 from mmgr.config import Config, Task
 from mmgr.console import log
-from mmgr.errors import SplitError
+from mmgr.errors import LabelError, SplitError
 from mmgr.evaluate.classes import text_of
 from mmgr.evaluate.labels import read_units
 from mmgr.evaluate.polygon_labels import shared_areas
@@ -31,6 +31,11 @@ def task_units(config: Config, task: Task, regions: gpd.GeoDataFrame) -> Units:
     SplitError
         If no file has the column of folds.
     """
+    if regions.crs is None:
+        raise LabelError(
+            f"task {task.name}: labels find their regions by place, and these regions have none. Name polygons of the "
+            "same ids as `regions.path` and their column as `regions.id`, and build again."
+        )
     units = read_units(task, regions)
     column = config.evaluate.column
     if config.evaluate.splits is None or "column" not in config.evaluate.splits or column is None:

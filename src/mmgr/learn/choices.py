@@ -8,7 +8,7 @@ from typing import Any
 from mmgr.console import log
 from mmgr.learn.recipes import RECIPES, Choices, Recipe
 
-_WIDTH = 100
+_WIDTH = 78
 _COLUMNS = 2
 
 
@@ -22,7 +22,7 @@ def recipe_table(recipe: Recipe) -> str:
         if named is not None and getattr(named, key) != getattr(recipe, key)
     ]
     told = _wrapped("changed", ", ".join(changed) or "nothing") if named else []
-    long = {key: value for key, value in choices.items() if len(value) > _WIDTH // _COLUMNS - 28}
+    long = {key: value for key, value in choices.items() if len(value) > _WIDTH // _COLUMNS - 24}
     short = [f"{key:<21} {value}" for key, value in choices.items() if key not in long]
     rows = -(-len(short) // _COLUMNS)
     width = _WIDTH // _COLUMNS

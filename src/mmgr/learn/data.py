@@ -124,11 +124,14 @@ class Batches:
     Raises
     ------
     ArtefactError
-        If fewer than two regions have an image: nothing can be contrasted.
+        If fewer than two regions have an image: nothing can be contrasted. Or if the recipe asks where regions
+        without a place are.
     """
 
     def __init__(self, store: RegionStore, recipe: Recipe, seed: int) -> None:
         self.store, self.recipe, self.seed = store, recipe, seed
+        if recipe.mask_near is not None or recipe.uses_places:
+            store.require_places("`mask_near`, `poi_positions` and `crop_pois` ask where they are")
         self.negatives = Negatives(store, recipe)
         seen = np.flatnonzero(store.views > 0)
         if len(seen) < 2:
