@@ -18,6 +18,7 @@ from mmgr.files import (
     explained_writes,
     fingerprint,
     read_json,
+    remove_tree,
     settings_hash,
     write_aside,
     write_json,
@@ -153,3 +154,15 @@ class TestExistingFile:
             existing_file(tmp_path / "pois.csv", what="POIs")
         with pytest.raises(InputError, match="does not exist either"):
             existing_file(tmp_path / "no" / "pois.csv", what="POIs")
+
+
+def test_a_folder_is_removed_without_ever_being_half_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "pretrain"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "run.json").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)  # killed before it removes anything
+        remove_tree(folder)
+    assert not folder.exists()
+    remove_tree(folder)
+    assert not list(tmp_path.iterdir()), "what the first left is removed by the next"
