@@ -35,6 +35,13 @@ ConfigPath = Annotated[
     Path, typer.Argument(metavar="CITY.YAML", help="The run's configuration; `mmgr init` writes one.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why; write nothing.")]
+Devices = Annotated[
+    int, typer.Option("--devices", min=1, help="Processes that train together: a GPU each, or a part of the cores.")
+]
+Nodes = Annotated[
+    int,
+    typer.Option("--nodes", min=1, help="Machines that do; each gets this command, MASTER_ADDR and NODE_RANK."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Run even if everything is up to date.")]
 
 
@@ -88,10 +95,18 @@ def init_command(
 def _add_stage(name: str, what: str) -> None:
     """Add the command of one stage, or of all."""
 
-    def command(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
+    def stage(config: ConfigPath, *, dry_run: DryRun = False, force: Force = False) -> None:
         _do(config, name, dry_run=dry_run, force=force)
 
-    app.command(name, help=what)(command)
+    def run(config: ConfigPath, *, devices: Devices = 1, dry_run: DryRun = False, force: Force = False) -> None:
+        _do(config, name, dry_run=dry_run, force=force, devices=devices)
+
+    def pretrain(
+        config: ConfigPath, *, devices: Devices = 1, nodes: Nodes = 1, dry_run: DryRun = False, force: Force = False
+    ) -> None:
+        _do(config, name, dry_run=dry_run, force=force, devices=devices, nodes=nodes)
+
+    app.command(name, help=what)({"run": run, "pretrain": pretrain}.get(name, stage))
 
 
 for _name, _what in {
@@ -320,11 +335,12 @@ def _fail(message: str, code: int, *, debug: bool) -> None:
     sys.exit(code)
 
 
-def _do(config: Path, verb: str, *, dry_run: bool, force: bool) -> None:
+def _do(config: Path, verb: str, *, dry_run: bool, force: bool, devices: int = 1, nodes: int = 1) -> None:
     """Do one stage or all, and say what was written."""
+    from mmgr.processes import Processes  # noqa: PLC0415
     from mmgr.run import Run  # noqa: PLC0415
 
-    run = Run(config)
+    run = Run(config, processes=Processes.here(devices, nodes))
     if dry_run:
         _print_plan(run, verb)
         return

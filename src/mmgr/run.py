@@ -15,6 +15,7 @@ from mmgr.console import log
 from mmgr.errors import ConfigError
 from mmgr.files import exclusive, explained_writes, read_json, remove_tree, settings_hash, write_text
 from mmgr.layout import Layout
+from mmgr.processes import ALONE, Processes
 from mmgr.stages import Ledger, Stage, Status
 from mmgr.store import RegionStore
 
@@ -42,6 +43,8 @@ class Run:
     ----------
     config
         A configuration, or the path of one.
+    processes
+        That train together; nothing else depends on them, and a result is up to date whatever their number.
 
     Raises
     ------
@@ -49,7 +52,8 @@ class Run:
         If the configuration cannot be used.
     """
 
-    def __init__(self, config: Config | str | Path) -> None:
+    def __init__(self, config: Config | str | Path, *, processes: Processes = ALONE) -> None:
+        self.processes = processes
         self.config = config if isinstance(config, Config) else load_config(config)
         self.name = "city.yaml" if isinstance(config, Config) else str(config)
         self.layout = Layout(self.config.output)
@@ -180,6 +184,8 @@ class Run:
         Files that are missing are found before anything runs, labels that cannot be used before
         the training.
         """
+        if self.processes.nodes > 1:
+            raise ConfigError("several machines train together in `pretrain`; run the other stages on one of them.")
         self.ledger.key(STAGES[-1])
         with exclusive(self.layout.folder):
             for stage in self.stages:
@@ -198,6 +204,9 @@ class Run:
         BusyError
             If another process writes to the output folder.
         """
+        if stage == "pretrain" and not self.processes.leads:
+            self._take_part(force=force)
+            return
         with exclusive(self.layout.folder):
             self._do(stage, force=force)
 
@@ -231,8 +240,21 @@ class Run:
         log.info("%-10s  %s", name, stage.title)
         with explained_writes(self.layout.folder), self.ledger.recorded(name) as record:
             write_text(self.layout.config, dump_config(self.config))
-            import_module(f"mmgr.actions.{name}").act(self.config, self.layout)
+            options = {}
+            if name == "pretrain":
+                options = {"processes": self.processes}
+                record["processes"] = self.processes.total
+            import_module(f"mmgr.actions.{name}").act(self.config, self.layout, **options)
         log.info("%-10s  done in %.1f s", name, record["seconds"])
+
+    def _take_part(self, *, force: bool) -> None:
+        """Train for the first machine, which holds the folder and writes."""
+        self.ledger.require("pretrain", config=self.name)
+        if not force and self.ledger.status("pretrain").up_to_date:
+            log.info("%-10s  up to date", "pretrain")
+            return
+        log.info("%-10s  takes part as machine %d of %d", "pretrain", self.processes.node, self.processes.nodes)
+        import_module("mmgr.actions.pretrain").act(self.config, self.layout, processes=self.processes)
 
 
 def _fine_tuned(config: Config, layout: Layout) -> dict[str, str]:

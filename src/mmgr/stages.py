@@ -120,16 +120,16 @@ class Ledger:
         yield record
         record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         record["seconds"] = round(time.perf_counter() - start, 2)
-        record["peak_rss_mb"] = peak_rss_mb()
+        record["peak_rss_mb"] = max(peak_rss_mb(), peak_rss_mb(resource.RUSAGE_CHILDREN))
         write_json(self._record_path(name), record)
 
     def _record_path(self, name: str) -> Path:
         return self.folder / "stages" / f"{name}.json"
 
 
-def peak_rss_mb() -> int:
-    """Return the most memory that this process has held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def peak_rss_mb(whose: int = resource.RUSAGE_SELF) -> int:
+    """Return the most memory that this process, or one of those that it waited for, has held, in MB."""
+    return resource.getrusage(whose).ru_maxrss // 1024
 
 
 @cache

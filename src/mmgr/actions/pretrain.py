@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgr.categories import CategoryVectors
 from mmgr.categories.beside import with_second_vectors
-from mmgr.config import Config
+from mmgr.config import Config, Evaluate
 from mmgr.console import log, quiet
 from mmgr.errors import OtherTrainingError
 from mmgr.files import clear_asides, read_json, remove_tree, write_aside
 from mmgr.layout import Layout
+from mmgr.processes import ALONE, Processes
 from mmgr.store import RegionStore
 
 if TYPE_CHECKING:
+    from mmgr.evaluate import Units
     from mmgr.learn.label_probe import LabelProbe, Vectors
 
 
-def act(config: Config, layout: Layout) -> None:
+def act(config: Config, layout: Layout, processes: Processes = ALONE) -> None:
     """Train from the newest checkpoint of the same settings, or from the start; write the bundle.
 
-    Without images there is nothing to train, and no bundle.
+    Without images there is nothing to train, and no bundle. Where several machines train together, the first one
+    writes, and the others only take part.
     """
+    if not processes.leads and (config.images is None or config.pretrain.bundle is not None):
+        return
     if config.images is None:
         log.info("no images in the configuration: nothing to train")
         _check_nothing_is_lost(layout)
@@ -35,7 +41,7 @@ def act(config: Config, layout: Layout) -> None:
         _check_nothing_is_lost(layout)
         _copy(config.pretrain.bundle, layout)
         return
-    _train(config, layout)
+    _train(config, layout, processes)
 
 
 def _copy(source: Path, layout: Layout) -> None:
@@ -54,7 +60,7 @@ def _copy(source: Path, layout: Layout) -> None:
     remove_tree(layout.pretrain)  # of a training whose bundle this replaces
 
 
-def _train(config: Config, layout: Layout) -> None:
+def _train(config: Config, layout: Layout, processes: Processes) -> None:
     from mmgr.bundle import save_bundle  # noqa: PLC0415 - torch loads slowly, and a run without images needs none
     from mmgr.learn.pretrain import pretrain  # noqa: PLC0415
     from mmgr.learn.recipes import resolve  # noqa: PLC0415
@@ -76,6 +82,7 @@ def _train(config: Config, layout: Layout) -> None:
         checkpoint_every=config.pretrain.checkpoint_every,
         tensorboard=config.pretrain.tensorboard,
         probe=_label_probe(config, store),
+        processes=processes,
     )
     try:
         model = train()
@@ -85,6 +92,8 @@ def _train(config: Config, layout: Layout) -> None:
         log.info("the training that made %s is replaced: %s", layout.bundle, str(error).partition("\n")[2].strip())
         remove_tree(layout.pretrain)
         model = train()
+    if not processes.leads:
+        return
     clear_asides(layout.bundle)
     made = {**store.info.provenance, "seed": config.seed, "training": training_hash(layout.pretrain)}
     save_bundle(layout.bundle, model, recipe, store.info.taxonomy, made)
@@ -120,7 +129,7 @@ def _label_probe(config: Config, store: RegionStore) -> LabelProbe | None:
         return None
     import numpy as np  # noqa: PLC0415 - a run that does not ask for it needs none of these
 
-    from mmgr.evaluate import check_splits, score_features, task_units  # noqa: PLC0415
+    from mmgr.evaluate import check_splits, task_units  # noqa: PLC0415
     from mmgr.learn.label_probe import LabelProbe  # noqa: PLC0415
 
     one = {"probes": ("ridge",), "seeds": 1}
@@ -131,17 +140,24 @@ def _label_probe(config: Config, store: RegionStore) -> LabelProbe | None:
             first = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)[0].kind
             tasks.append((units, config.evaluate.model_copy(update={**one, "splits": (first,)})))
 
-    def score(image: Vectors, both: Vectors) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for units, settings in tasks:
-            name = f"{units.task.metric_names[0]}_{units.task.name}"
-            sets = {f"{name}_image": image}
-            if both.shape[1] > image.shape[1]:
-                sets[name] = both
-            with quiet():
-                scores = score_features(units, sets, settings, edge=store.info.edge, seed=config.seed)
-            found |= {record.features: record.value for record in scores.records}
-        return found
-
     labelled = np.unique(np.concatenate([units.weights.indices for units, _ in tasks]))
+    score = partial(_score, tasks, store.info.edge, config.seed)
     return LabelProbe(config.pretrain.probe_every, labelled.astype(np.int64), score)
+
+
+def _score(
+    tasks: Sequence[tuple[Units, Evaluate]], edge: float, seed: int, image: Vectors, both: Vectors
+) -> dict[str, float]:
+    """Score features on labels; a function of the module, which a process that trains may be sent."""
+    from mmgr.evaluate import score_features  # noqa: PLC0415 - as above
+
+    found: dict[str, float] = {}
+    for units, settings in tasks:
+        name = f"{units.task.metric_names[0]}_{units.task.name}"
+        sets = {f"{name}_image": image}
+        if both.shape[1] > image.shape[1]:
+            sets[name] = both
+        with quiet():
+            scores = score_features(units, sets, settings, edge=edge, seed=seed)
+        found |= {record.features: record.value for record in scores.records}
+    return found

@@ -55,6 +55,11 @@ class ViewParameters:
         names = [field.name for field in fields(self) if field.name != "order"]
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
+    def take(self, rows: slice) -> ViewParameters:
+        """Return the parameters of some of the views."""
+        names = [field.name for field in fields(self) if field.name != "order"]
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
 
 def whole(size: int) -> ViewParameters:
     """Return the parameters that leave ``size`` patches as they are."""

@@ -20,6 +20,7 @@ from mmgr.errors import ArtefactError
 from mmgr.learn.negatives import Negatives
 from mmgr.learn.places import patch_frames, places_in_patch
 from mmgr.learn.recipes import Recipe
+from mmgr.learn.share import Share
 from mmgr.store import PoiBags, RegionStore
 
 T = TypeVar("T")
@@ -85,19 +86,21 @@ class PoiBatch:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``B`` regions: two patches of each, and their POIs."""
+    """``b`` regions: two patches of each, and their POIs. They are a share of ``B`` where processes train together."""
 
     epoch: int
     step: int
     rows: NDArray[np.int64]
-    """Rows of the region store, shape ``(B,)``."""
+    """Rows of the region store, shape ``(b,)``."""
+    share: Share
+    """Which of the whole batch's regions they are; none, if it has none for this process and these stand in."""
     first: Tensor
-    """Patches for the first view, shape ``(B, H, W, C)``, uint8."""
+    """Patches for the first view, shape ``(b, H, W, C)``, uint8."""
     second: Tensor
     """Patches for the second view, of another date where there is one."""
     pois: PoiBatch
     near: Tensor | None
-    """Pairs of regions that are no negatives in any loss, shape ``(B, B)``, bool; None where the recipe masks none."""
+    """Pairs of regions that are no negatives in any loss, shape ``(b, B)``, bool; None where the recipe masks none."""
     not_negative: Tensor | None
     """Pairs that are no negatives of images with POIs: those, and the ones that POIs cannot tell apart."""
 
@@ -120,6 +123,8 @@ class Batches:
         held out.
     seed
         Together with epoch and step it decides what a batch holds.
+    rank, processes
+        Which share of each batch is read. Whatever there is of them, the batches are the same.
 
     Raises
     ------
@@ -128,8 +133,9 @@ class Batches:
         without a place are.
     """
 
-    def __init__(self, store: RegionStore, recipe: Recipe, seed: int) -> None:
+    def __init__(self, store: RegionStore, recipe: Recipe, seed: int, *, rank: int = 0, processes: int = 1) -> None:
         self.store, self.recipe, self.seed = store, recipe, seed
+        self.rank, self.processes = rank, processes
         if recipe.mask_near is not None or recipe.uses_places:
             store.require_places("`mask_near`, `poi_positions` and `crop_pois` ask where they are")
         self.negatives = Negatives(store, recipe)
@@ -155,13 +161,17 @@ class Batches:
     def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch after the first ``done``; the next is read while one is used."""
         steps = list(enumerate(self.order(epoch)))[done:]
-        return prefetched(self._batch(epoch, step, rows) for step, rows in steps)
+        return prefetched(self._batch(epoch, step, rows, self._share(rows)) for step, rows in steps)
 
     def held_out_batches(self) -> Iterator[Batch]:
-        """Yield the held-out regions with the dates that they always have, step by step."""
+        """Yield the held-out regions, unshared, with the dates that they always have, step by step."""
         steps = range(0, len(self.held_out), self.recipe.batch_size)
         rows = (self.held_out[start : start + self.recipe.batch_size] for start in steps)
-        return prefetched(self._batch(0, step, some, Purpose.HELD_OUT) for step, some in enumerate(rows))
+        batches = (self._batch(0, s, some, Share.of(len(some)), Purpose.HELD_OUT) for s, some in enumerate(rows))
+        return prefetched(batches)
+
+    def _share(self, rows: NDArray[np.int64]) -> Share:
+        return Share.of(len(rows), rank=self.rank, processes=self.processes)
 
     @cached_property
     def _cuts(self) -> NDArray[np.int64]:
@@ -172,19 +182,23 @@ class Batches:
         cuts = np.append(np.arange(0, regions, size), regions)
         return cuts[:-1] if cuts[-1] - cuts[-2] < 2 else cuts
 
-    def _batch(self, epoch: int, step: int, rows: NDArray[np.int64], purpose: Purpose = Purpose.DATES) -> Batch:
+    def _batch(
+        self, epoch: int, step: int, rows: NDArray[np.int64], share: Share, purpose: Purpose = Purpose.DATES
+    ) -> Batch:
         random = np.random.default_rng(seed_for(purpose, self.seed, epoch, step))
-        first, second = self._pair(self.store.patches(rows), random)
-        near = self.negatives.near(rows, rows)
+        first, second = self._pair(rows, share, random)
+        near = self.negatives.near(rows[share.own], rows)
+        encoded = rows[share.encoded]
         return Batch(
             epoch=epoch,
             step=step,
-            rows=rows,
+            rows=encoded,
+            share=share,
             first=first,
             second=second,
-            pois=self._pois(rows),
+            pois=self._pois(encoded),
             near=near,
-            not_negative=self.negatives.inter(rows, rows, near),
+            not_negative=self.negatives.inter(rows[share.own], rows, near),
         )
 
     @cached_property
@@ -195,9 +209,10 @@ class Batches:
         frames = self._frames[rows] if self.recipe.uses_places else None
         return PoiBatch.from_bags(self.store.bags.take(rows), len(self.store.info.taxonomy), frames)
 
-    def _pair(self, patches: list[NDArray[np.uint8]], random: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Choose the dates of the two views of each region."""
-        chosen = [random.permutation(len(views))[:2] for views in patches]
+    def _pair(self, rows: NDArray[np.int64], share: Share, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Choose the dates of the two views of each region, and read them."""
+        chosen = [random.permutation(dates)[:2] for dates in self.store.views[rows]][share.encoded]
+        patches = self.store.patches(rows[share.encoded])
         one = np.stack([views[dates[0]] for views, dates in zip(patches, chosen, strict=True)])
         if not self.recipe.dates_as_views:
             return torch.from_numpy(one), torch.from_numpy(one)

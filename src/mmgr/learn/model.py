@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 from mmgr.errors import ConfigError
 from mmgr.learn.data import PoiBatch
@@ -30,6 +29,7 @@ from mmgr.learn.losses import Contrast, cross_modal, nt_xent, retrieval
 from mmgr.learn.places import seen_in_patches
 from mmgr.learn.poi_encoders import PoiEncoder
 from mmgr.learn.recipes import Recipe
+from mmgr.learn.share import Share
 from mmgr.store import PoiBags
 
 LEAST_TEMPERATURE = 0.01
@@ -177,6 +177,7 @@ class MultiModalModel(nn.Module):
         not_negative: Tensor | None = None,
         near: Tensor | None = None,
         seen: tuple[PoiBatch, PoiBatch] | None = None,
+        share: Share | None = None,
     ) -> LossParts:
         """Compute the losses of a batch.
 
@@ -192,28 +193,34 @@ class MultiModalModel(nn.Module):
             Pairs of regions that are no intra-modal negatives, shape ``(B, B)``; by default none.
         seen
             The POIs that each view meets, where that is not all of its region's.
+        share
+            Of a batch that several processes share: views and POIs are those of this process's ``b`` regions (of any
+            where it has none), and the masks have shape ``(b, B)``. All that is returned is of the whole batch.
         """
         recipe = self.recipe
+        share = Share.of(len(views[0])) if share is None else share
+        own = slice(share.sizes[share.rank])  # without a region, one of another process stands in until here
         # h (2B, F); one pass has one set of batch statistics, as many passes have as many
         passes = (torch.cat(views),) if recipe.views_together else views
         features = torch.cat([self.encode_images(some) for some in passes])
-        z1, z2 = self.image_head(features).chunk(2)  # (B, 128) each
-        intra = nt_xent(z1, z2, temperature=recipe.temperature, not_negative=near)
-        view_retrieval = retrieval(z1, z2, not_negative=near)
+        z1, z2 = (z[own] for z in self.image_head(features).chunk(2))  # (B, 128) each
+        intra = nt_xent(z1, z2, temperature=recipe.temperature, not_negative=near, share=share)
+        view_retrieval = retrieval(z1, z2, not_negative=near, share=share)
         nothing = features.new_tensor(math.nan)
         total = recipe.intra_weight * intra.loss
         inter = counts = Contrast(nothing, nothing)
         poi_retrieval, temperature = (nothing, nothing), nothing
         if recipe.uses_pois:
             met = seen or (pois,)
-            u = [self.poi_head(self.encode_pois(some)) for some in met]  # (B, 128) each
-            pairs = [(z, u[k % len(u)], met[k % len(u)].present) for k, z in enumerate((z1, z2))]
-            inter = self._inter(pairs if recipe.both_views_meet_pois else pairs[:1], not_negative)
+            u = [self.poi_head(self.encode_pois(some))[own] for some in met]  # (B, 128) each
+            pairs = [(z, u[k % len(u)], met[k % len(u)].present[own]) for k, z in enumerate((z1, z2))]
+            inter = self._inter(pairs if recipe.both_views_meet_pois else pairs[:1], not_negative, share)
             total = total + (1 - recipe.intra_weight) * inter.loss
-            poi_retrieval = retrieval(z1, u[0], not_negative=not_negative, present=met[0].present)
+            present = met[0].present[own]
+            poi_retrieval = retrieval(z1, u[0], not_negative=not_negative, present=present, share=share)
             temperature = self.temperature.detach()
         if recipe.counts_weight:
-            counts = self._counts(features, pois)
+            counts = self._counts(features, pois, share)
             total = total + recipe.counts_weight * counts.loss
         return LossParts(
             total=total,
@@ -228,30 +235,30 @@ class MultiModalModel(nn.Module):
             poi_retrieval=poi_retrieval[0],
             poi_retrieval_chance=poi_retrieval[1],
             temperature=temperature,
-            features=features[: len(z1)].detach(),
+            features=share.gather(features[own].detach()),
         )
 
-    def _inter(self, pairs: Sequence[tuple[Tensor, Tensor, Tensor]], not_negative: Tensor | None) -> Contrast:
+    def _inter(
+        self, pairs: Sequence[tuple[Tensor, Tensor, Tensor]], not_negative: Tensor | None, share: Share
+    ) -> Contrast:
         """Contrast views ``z`` with the POIs ``u`` that they meet, each ``(B, 128)``, where some are present."""
         contrast = nt_xent if self.recipe.negatives == "joint" else cross_modal
         parts = [
-            contrast(z, u, temperature=self.temperature, not_negative=not_negative, present=present)
+            contrast(z, u, temperature=self.temperature, not_negative=not_negative, present=present, share=share)
             for z, u, present in pairs
         ]
         return Contrast(
             torch.stack([part.loss for part in parts]).mean(), torch.stack([part.chance for part in parts]).mean()
         )
 
-    def _counts(self, features: Tensor, pois: PoiBatch) -> Contrast:
+    def _counts(self, features: Tensor, pois: PoiBatch, share: Share) -> Contrast:
         """Predict standardised log densities from each view; chance is what the mean of the set scores."""
         assert self.counts_head is not None  # noqa: S101 - the caller asks for it only where there is one
         target = (pois.log_density - self.density_mean) / self.density_spread  # (B, categories)
-        target = target[pois.known].repeat(2, 1)
-        if not len(target):
-            nothing = features.sum() * 0
-            return Contrast(nothing, nothing.detach())
-        predicted = self.counts_head(features[pois.known.repeat(2)])  # (2 known, categories)
-        return Contrast(mse_loss(predicted, target), target.square().mean())
+        known = pois.known & (torch.arange(len(pois), device=features.device) < share.sizes[share.rank])
+        predicted = self.counts_head(features).view(2, *target.shape)  # (2, B, categories)
+        errors = (predicted - target).square().mean((0, 2))  # (B,)
+        return Contrast(share.mean(errors, known), share.mean(target.square().mean(1), known))
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[None]:
         return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(self.recipe, device))

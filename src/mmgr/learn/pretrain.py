@@ -20,7 +20,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
 
 from mmgr.console import log, track
 from mmgr.errors import ArtefactError, ConfigError, MmgrError, OtherTrainingError
@@ -34,9 +34,12 @@ from mmgr.learn.label_probe import LabelProbe, probe_labels
 from mmgr.learn.manners import interruptible, quiet_lightning
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
 from mmgr.learn.monitor import Monitor
+from mmgr.learn.parallel import check_agreement, check_devices, device_of, share_statistics, trainer_options
 from mmgr.learn.places import seen_in_views
 from mmgr.learn.recipes import Recipe
 from mmgr.learn.resume import claim, identity, training_hash
+from mmgr.learn.together import NOBODY_ELSE, Member, run_together
+from mmgr.processes import ALONE, Processes
 from mmgr.store import RegionStore
 
 if TYPE_CHECKING:  # Numba, which fits category vectors, loads slowly
@@ -54,6 +57,7 @@ def pretrain(
     checkpoint_every: str = "15 min",
     tensorboard: bool = False,
     probe: LabelProbe | None = None,
+    processes: Processes = ALONE,
 ) -> MultiModalModel:
     """Train the encoders without labels, or go on from the newest intact checkpoint in ``folder``.
 
@@ -78,6 +82,10 @@ def pretrain(
     probe
         Scores the frozen features on labels every few epochs. What is trained does not depend on it; but whoever
         chooses epochs by it selects on labels.
+    processes
+        That share each batch, equal to one process but for rounding. This one starts those of its machine and waits;
+        on another machine than the first it takes part in what the first one writes. A training may go on with
+        another number of them.
 
     Returns
     -------
@@ -86,7 +94,8 @@ def pretrain(
     Raises
     ------
     ConfigError
-        If the recipe needs POIs and the store has none, or TensorBoard is asked for and not installed.
+        If the recipe needs POIs and the store has none, TensorBoard is asked for and not installed, or there are fewer
+        GPUs than processes.
     OtherTrainingError
         If ``folder`` holds checkpoints of another training.
     ArtefactError
@@ -97,21 +106,77 @@ def pretrain(
     if tensorboard:
         check_tensorboard()
     place = choose_device(device)
+    check_devices(place, processes)
     table = _category_table(store, vectors, recipe)
-    batches = Batches(store, recipe, seed)
-    cadence = Cadence(checkpoint_every)
-    claim(folder, identity(store, table, recipe, seed, bfloat16=uses_bfloat16(recipe, place)))
-    model = seeded_model(recipe, table, store.info.bands, seed)
-    model.standardise_densities(store.bags.take(np.setdiff1d(np.arange(len(store)), batches.held_out)))
-    training = Training(model, batches, seed, folder, cadence, tensorboard=tensorboard, probe=probe)
-    training.resume()
-    announce(recipe, len(batches.rows), batches.steps)
-    if recipe.epochs and batches.steps:
-        log.info("%s", describe_held_out(batches))
-        with quiet_lightning():
+    options: dict[str, Any] = {
+        "folder": folder,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+        "tensorboard": tensorboard,
+        "probe": probe,
+    }
+    training = _begun(store, table, recipe, **options)
+    if processes.leads:
+        claim(folder, identity(store, table, recipe, seed, bfloat16=uses_bfloat16(recipe, place)))
+        training.resume()
+    announce(recipe, len(training.batches.rows), training.batches.steps)
+    if recipe.epochs and training.batches.steps:
+        log.info("%s", describe_held_out(training.batches))
+        # a machine that did not come would leave the others waiting, though nothing may be left to do
+        together = processes.nodes > 1 or (processes.total > 1 and not training.is_done)
+        if together:
+            backend = "nccl" if place.type == "cuda" else "gloo"
+            run_together(_take_part, (store.path, table, recipe, place, options), processes, backend=backend)
+            training.resume()
+        if not (together and training.is_done):
             training.run(place)
         log.info("pre-training ended: %s", training.monitor.sentence())
-    return model.cpu().eval()
+    return training.model.cpu().eval()
+
+
+def _begun(
+    store: RegionStore,
+    table: NDArray[np.float32] | None,
+    recipe: Recipe,
+    *,
+    folder: Path,
+    seed: int,
+    checkpoint_every: str,
+    tensorboard: bool,
+    probe: LabelProbe | None,
+    member: Member = NOBODY_ELSE,
+) -> Training:
+    """Return a training at its start."""
+    batches = Batches(store, recipe, seed, rank=member.rank, processes=member.processes.total)
+    model = seeded_model(recipe, table, store.info.bands, seed)
+    model.standardise_densities(store.bags.take(np.setdiff1d(np.arange(len(store)), batches.held_out)))
+    cadence = Cadence(checkpoint_every)
+    return Training(model, batches, seed, folder, cadence, tensorboard=tensorboard, probe=probe, member=member)
+
+
+def _take_part(
+    member: Member,
+    store: Path,
+    table: NDArray[np.float32] | None,
+    recipe: Recipe,
+    place: torch.device,
+    options: dict[str, Any],
+) -> None:
+    """Train as one of several processes."""
+    device = device_of(member, place)
+    opened = RegionStore(store)
+    if member.processes.nodes > 1:
+        bfloat16 = uses_bfloat16(recipe, device)
+        check_agreement(member, identity(opened, table, recipe, options["seed"], bfloat16=bfloat16))
+    training = _begun(opened, table, recipe, member=member, **options)
+    share_statistics(training.model, member, device)
+    # the one that writes reads first, since it puts aside what a kill left torn
+    if not member.writes:
+        distributed.barrier()
+    training.resume()
+    if member.writes:
+        distributed.barrier()
+    training.run(device)
 
 
 class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no types here
@@ -127,8 +192,10 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         *,
         tensorboard: bool = False,
         probe: LabelProbe | None = None,
+        member: Member = NOBODY_ELSE,
     ) -> None:
         super().__init__()
+        self.member = member
         self.model, self.batches, self.recipe, self.seed = model, batches, model.recipe, seed
         self.monitor = Monitor()
         self.folder, self.tensorboard, self.probe = folder, tensorboard, probe
@@ -141,6 +208,11 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         self._seconds_before = 0.0
         self._now: tuple[Tensor, Batch] | None = None  # the loss and the batch of this step
 
+    @property
+    def is_done(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self._begun.epochs >= self.recipe.epochs
+
     def resume(self) -> None:
         """Go on from the newest intact checkpoint, if there is one."""
         found = newest_intact(self.folder / "checkpoints")
@@ -152,28 +224,30 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
                 f"the checkpoint {self._begun.name} in {self.folder} is of another training than run.json beside it; "
                 "remove the folder, or set another `output`."
             )
-        log.info("going on after %s", self._begun)
         self.model.load_state_dict(content["model"])
         self._optimiser_state = content["optimiser"]
         self.monitor = Monitor.from_state(content["monitor"])
         self._seconds_before = content["seconds"]
-        self.monitor.write(self.folder / "monitor.csv")  # a kill may have come between the two
+        if self.member.writes:
+            self.monitor.write(self.folder / "monitor.csv")  # a kill may have come between the two
 
+    @quiet_lightning()
     def run(self, device: torch.device) -> None:
         """Train all epochs that are not done."""
-        if self.tensorboard:
+        if self.tensorboard and self.member.writes:
             self._events = EventLog(self.folder / "tensorboard", self.monitor.rows)
         try:
-            if self._begun.epochs < self.recipe.epochs:
+            if not self.is_done:
                 self._train(device)
         finally:
             if self._events is not None:
                 self._events.close()
 
     def _train(self, device: torch.device) -> None:
+        if self._begun != Progress():
+            log.info("going on after %s", self._begun)
         trainer = pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else device.type,
-            devices=1 if device.index is None else [device.index],
+            **trainer_options(self.member, device),
             max_epochs=self.recipe.epochs - self._begun.epochs,
             reload_dataloaders_every_n_epochs=1,  # each epoch has its own order
             default_root_dir=self.folder,
@@ -205,19 +279,23 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         if self.recipe.uses_pois and self.recipe.crop_pois:
             seen = seen_in_views(batch.pois, drawn[0]), seen_in_views(batch.pois, drawn[1])
         with self._seeded_dropout(batch):
-            parts = self.model.losses(views, batch.pois, batch.not_negative, batch.near, seen)
+            parts = self.model.losses(views, batch.pois, batch.not_negative, batch.near, seen, batch.share)
         self._now = parts.total.detach(), batch
-        self.monitor.add(parts, len(batch.rows))
+        if self.member.writes:
+            self.monitor.add(parts, batch.share.total)
         return parts.total
 
     def _drawn(self, batch: Batch, number: int) -> ViewParameters:
         """Draw the parameters of one view of each region."""
         seed = seed_for(Purpose.VIEWS, self.seed, batch.epoch, 2 * batch.step + number)
-        return seeded_draw(len(batch.rows), self.recipe.augmentation, seed)
+        drawn = seeded_draw(batch.share.total, self.recipe.augmentation, seed)
+        return drawn.take(batch.share.encoded)
 
     @contextlib.contextmanager
     def _seeded_dropout(self, batch: Batch) -> Iterator[None]:
-        (seed,) = seed_for(Purpose.DROPOUT, self.seed, batch.epoch, batch.step).generate_state(1, np.uint64)
+        # processes drop other units: what they have are other regions
+        count = self.member.rank + 1
+        seed = seed_for(Purpose.DROPOUT, self.seed, batch.epoch, batch.step).generate_state(count, np.uint64)[-1]
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(seed >> 1))
             yield
@@ -250,7 +328,8 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         if math.isfinite(loss) and math.isfinite(slope):
             return
         found = f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is {loss:.3g}, its gradient {slope}"
-        names = ", ".join(str(name) for name in self.batches.store.regions.index[batch.rows])
+        rows = self.batches.order(batch.epoch)[batch.step]
+        names = ", ".join(str(name) for name in self.batches.store.regions.index[rows])
         raise MmgrError(
             f"{found} in epoch {batch.epoch + 1}, step {batch.step + 1}. "
             f"Try a lower `pretrain.learning_rate` or `precision: fp32`; the batch's regions are {names}."
@@ -259,7 +338,7 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's names
         """Move the bar, and write a checkpoint if one is due."""
         next(self._bar, None)
-        if self._cadence.is_due_after_step() and batch.step + 1 < self.batches.steps:
+        if self.member.writes and self._cadence.is_due_after_step() and batch.step + 1 < self.batches.steps:
             self._save(Progress(batch.epoch, batch.step + 1))
 
     # the data
@@ -282,6 +361,8 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's checkpoint and its row of the monitor."""
+        if not self.member.writes:
+            return
         seconds = time.perf_counter() - self._started
         collapsed = bool(self.monitor.rows and self.monitor.collapse())
         row = self.monitor.end_epoch(

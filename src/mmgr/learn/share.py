@@ -43,6 +43,11 @@ class Share:
         return slice(self.start, self.start + self.sizes[self.rank])
 
     @property
+    def encoded(self) -> slice:
+        """Regions that this process encodes: its own, or the first where it has none, since encoders need one."""
+        return self.own if self.sizes[self.rank] else slice(0, 1)
+
+    @property
     def total(self) -> int:
         """Regions of the batch."""
         return sum(self.sizes)
