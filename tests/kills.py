@@ -19,7 +19,8 @@ from mmgr.config import Config
 from mmgr.layout import Layout
 from mmgr.learn import checkpoints
 from mmgr.learn.monitor import Monitor
-from mmgr.learn.pretrain import Training, pretrain
+from mmgr.learn.pretrain import pretrain
+from mmgr.learn.training import Training
 from mmgr.store import RegionStore
 
 EPOCHS = 4

@@ -11,7 +11,7 @@ import pytest
 import torch
 from learn_samples import Vectors, small_recipe
 
-from mmgr.learn import pretrain as pretrain_module
+from mmgr.learn import training as training_module
 from mmgr.learn.data import LEAST_HELD_OUT, MOST_HELD_OUT, Batches, choose_held_out
 from mmgr.learn.held_out import HeldOutMeasures, alignment, evaluating, measure, uniformity
 from mmgr.learn.model import MultiModalModel, seeded_model
@@ -53,13 +53,13 @@ def test_no_step_sees_a_held_out_region_and_yet_they_find_their_views(
     wide_store: RegionStore, vectors: Vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[int] = set()
-    step = pretrain_module.Training.training_step
+    step = training_module.Training.training_step
 
-    def watched(self: pretrain_module.Training, batch: object, index: int) -> torch.Tensor:
+    def watched(self: training_module.Training, batch: object, index: int) -> torch.Tensor:
         seen.update(batch.rows.tolist())  # type: ignore[attr-defined]
         return step(self, batch, index)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pretrain_module.Training, "training_step", watched)
+    monkeypatch.setattr(training_module.Training, "training_step", watched)
     recipe = small_recipe(held_out=0.5, epochs=15, batch_size=20, learning_rate=1e-2)
     pretrain(wide_store, vectors, recipe, folder=tmp_path, seed=0, device="cpu")
     held = set(Batches(wide_store, recipe, 0).held_out.tolist())
@@ -80,7 +80,7 @@ def test_a_collapse_is_told_once_when_it_begins(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pretrain_module, "measure", lambda *_: HeldOutMeasures(uniformity=0.0))
+    monkeypatch.setattr(training_module, "measure", lambda *_: HeldOutMeasures(uniformity=0.0))
     pretrain(store, vectors, small_recipe(epochs=3), folder=tmp_path, seed=0, device="cpu")
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith("epoch 1: the image features have COLLAPSED (uniformity of held-out vectors 0.00)")
@@ -165,7 +165,7 @@ class TestMeasures:
         self, wide_store: RegionStore, vectors: Vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         watched = pretrain(wide_store, vectors, self.recipe(), folder=tmp_path / "a", seed=0, device="cpu")
-        monkeypatch.setattr(pretrain_module, "measure", lambda *_: HeldOutMeasures())
+        monkeypatch.setattr(training_module, "measure", lambda *_: HeldOutMeasures())
         alone = pretrain(wide_store, vectors, self.recipe(), folder=tmp_path / "b", seed=0, device="cpu")
         assert all(torch.equal(value, alone.state_dict()[name]) for name, value in watched.state_dict().items())
 

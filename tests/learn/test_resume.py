@@ -21,7 +21,8 @@ from mmgr.errors import ArtefactError, ConfigError, OtherTrainingError
 from mmgr.files import sha256
 from mmgr.learn.checkpoints import Cadence, Progress, checkpoints, newest_intact, save_checkpoint
 from mmgr.learn.model import MultiModalModel
-from mmgr.learn.pretrain import Training, pretrain
+from mmgr.learn.pretrain import pretrain
+from mmgr.learn.training import Training
 from mmgr.store import RegionStore
 
 Trained = tuple[MultiModalModel, list[dict[str, str]]]

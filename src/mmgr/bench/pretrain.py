@@ -20,8 +20,8 @@ from mmgr.learn.checkpoints import Cadence, Progress
 from mmgr.learn.data import Batch, Batches
 from mmgr.learn.manners import quiet_lightning
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
-from mmgr.learn.pretrain import Training
 from mmgr.learn.recipes import RECIPES, Recipe
+from mmgr.learn.training import Training
 from mmgr.stages import peak_rss_mb
 
 WARM_UP = 1
