@@ -77,6 +77,23 @@ def pretrain_command(
     _print_measurements(measured, json)
 
 
+@bench.command("embed")
+def embed_command(
+    encoder: Encoder = "resnet50",
+    crop: Crop = 224,
+    regions: Annotated[int, typer.Option("--regions", min=2, help="Regions that are embedded in each turn.")] = 192,
+    rounds: Rounds = 3,
+    pixels: Pixels = 256,
+    device: Device = "auto",
+    json: Json = None,
+) -> None:
+    """Embed real patches, beside the bare forward pass on random tensors, and in 8 bits (extra `onnx`)."""
+    from mmgr.bench.embed import bench_embed  # noqa: PLC0415
+
+    measured = bench_embed(encoder=encoder, crop=crop, regions=regions, rounds=rounds, pixels=pixels, device=device)
+    _print_measurements(measured, json)
+
+
 def _print_measurements(measured: dict[str, Any], path: Path | None) -> None:
     """Print the numbers, and write all that was measured if a file is named."""
     numbers = {name.replace("_", " "): value for name, value in measured.items() if isinstance(value, int | float)}

@@ -305,6 +305,14 @@ class Pretrain(Section):
         return value
 
 
+class Embed(Section):
+    """How the trained model describes regions."""
+
+    engine: Literal["torch", "onnx"] = "torch"
+    """What the image encoder runs on. `onnx`: ONNX Runtime in 8-bit integers, on the CPU, for nearly the same vectors
+    in less time (`mmgr bench embed` measures both); needs `pip install 'mmgr[onnx]'`."""
+
+
 LabelKind = Literal["number", "class", "shares"]
 """What a label is: a number, one of several classes, or shares of classes that sum to 1."""
 
@@ -550,6 +558,8 @@ class Config(Section):
     """Category vectors."""
     pretrain: Pretrain = Pretrain()
     """Pre-training."""
+    embed: Embed = Embed()
+    """Embedding."""
     tasks: tuple[Task, ...] = ()
     """What is mapped, with its labels."""
     evaluate: Evaluate = Evaluate()
@@ -732,6 +742,7 @@ def _known_keys(place: tuple[Any, ...]) -> list[str]:
         "counts": CountSource,
         "categories": Categories,
         "pretrain": Pretrain,
+        "embed": Embed,
         "tasks": Task,
         "evaluate": Evaluate,
         "finetune": Finetune,

@@ -301,7 +301,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         name="embed",
         title="compute one vector per region",
         after=("build", "pretrain"),
-        settings={"seed": config.seed},
+        settings={"seed": config.seed, "embed": shown["embed"]},
         inputs={},
         outputs=(layout.embeddings,),
     )

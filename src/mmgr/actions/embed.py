@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -19,6 +19,10 @@ from mmgr.pois import PoiTables
 from mmgr.pois.bags import points_known
 from mmgr.regions import region_edge
 from mmgr.store import PoiBags, RegionStore
+
+if TYPE_CHECKING:  # torch loads slowly
+    from mmgr.learn.embed import Embeddings
+    from mmgr.learn.model import MultiModalModel
 
 Scales = Literal["auto"] | Sequence[float]
 """Standard deviations in metres, or `auto`."""
@@ -141,13 +145,20 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
     """Return the vectors that the trained model and an untrained one give, and which model it was."""
     from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
     from mmgr.learn.embed import embed, random_model  # noqa: PLC0415
+    from mmgr.learn.quantised import quantised_encoder  # noqa: PLC0415
     from mmgr.learn.surroundings import image_surroundings  # noqa: PLC0415
 
     bundle = load_bundle(layout.bundle)
     recipe = bundle.recipe
-    trained = embed(bundle.model, store, recipe, device=config.pretrain.device)
+    quantised = config.embed.engine == "onnx"
+
+    def describe(model: MultiModalModel) -> Embeddings:
+        encode = quantised_encoder(model, store, recipe) if quantised else None
+        return embed(model, store, recipe, device="cpu" if quantised else config.pretrain.device, encode=encode)
+
+    trained = describe(bundle.model)
     untrained = random_model(recipe, bundle.model.category_vectors, store.info.bands, seed=config.seed)
-    random = embed(untrained, store, recipe, device=config.pretrain.device)
+    random = describe(untrained)
     scales = [scale * store.info.edge for scale in recipe.image_scales]
     around = image_surroundings(
         trained.image,
@@ -156,7 +167,11 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
         scales=scales,
         dimensions=recipe.image_components,
     )
-    facts: dict[str, Any] = {"recipe": recipe.name, "image_surroundings_metres": scales if around.shape[1] else []}
+    facts: dict[str, Any] = {
+        "recipe": recipe.name,
+        "engine": config.embed.engine,
+        "image_surroundings_metres": scales if around.shape[1] else [],
+    }
     image, poi = np.hstack([trained.image, around]), trained.poi
     if poi.shape[1] and recipe.poi_context and config.pois:
         context, more = _context(layout, store, config.pois.context)

@@ -70,7 +70,8 @@ def bench_pretrain(
     -------
     ``regions_per_second``, ``bare_regions_per_second``, their ``ratio`` (median of the rounds'), ``cpu_ratio`` (the
     same by the time of this process's threads), ``reference_regions_per_second``, ``speedup`` over it,
-    ``peak_rss_mb`` after the first training, and what was measured on what.
+    ``cpu_speedup`` (its workers' time not counted), ``peak_rss_mb`` after the first training, and what was measured on
+    what.
 
     Raises
     ------
@@ -111,6 +112,7 @@ def bench_pretrain(
     if reference_steps:
         result["reference_regions_per_second"] = median_rate(found["reference"])
         result["speedup"] = median_ratio(found["real"], found["reference"])
+        result["cpu_speedup"] = median_ratio(found["real"], found["reference"], cpu=True)
     return result | {
         "peak_rss_mb": memory,
         "encoder": encoder,

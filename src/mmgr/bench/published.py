@@ -7,6 +7,7 @@ losses; and two optimisers share the weights out. Written anew from what is know
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,15 +62,16 @@ def published_batches(
     images: Path, *, crop: int, batch: int, steps: int, workers: int = WORKERS
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield both views of ``steps`` batches, made by workers; ``images`` is an array file of patches."""
-    return iter(
-        DataLoader(
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")  # the published number, on any machine
+        loader = DataLoader(
             _Views(images, crop, batch * steps),
             batch_size=batch,
             num_workers=workers,
             # a process that has threads does not fork well
             multiprocessing_context="spawn" if workers else None,
         )
-    )
+        yield from loader
 
 
 class _Views(Dataset[tuple[Tensor, Tensor]]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,13 +42,24 @@ class Embeddings:
         return np.concatenate([self.image, self.poi], axis=1)
 
 
+ImageEncoder = Callable[[Tensor], NDArray[np.float32]]
+"""Turns normalised views, shape ``(B, C, crop, crop)``, on the device, into features, shape ``(B, F)``."""
+
+
 def embed(
-    model: MultiModalModel, store: RegionStore, recipe: Recipe, *, batch: int = 64, device: str = "auto"
+    model: MultiModalModel,
+    store: RegionStore,
+    recipe: Recipe,
+    *,
+    batch: int = 64,
+    device: str = "auto",
+    encode: ImageEncoder | None = None,
 ) -> Embeddings:
     """Embed all regions of a store; nothing is random.
 
     A patch is seen whole, resized to the recipe's crop. A region with several dates gets the mean of their
-    features. The model is left on the device and in evaluation mode.
+    features. The model is left on the device and in evaluation mode. ``encode`` takes the place of its image
+    encoder, such as :func:`mmgr.learn.quantised.quantised_encoder`, which is faster on a CPU.
 
     Raises
     ------
@@ -58,6 +69,7 @@ def embed(
     check_fit(model, store)
     place = choose_device(device)
     model = model.to(place).eval()
+    encode = encode or (lambda views: model.encode_images(views).cpu().numpy())
     images = np.full((len(store), model.image_features), np.nan, np.float32)
     pois = np.full((len(store), model.poi_features), np.nan, np.float32)
     bags = store.bags
@@ -69,7 +81,7 @@ def embed(
             views = np.array([len(dates) for dates in found])
             seen = views > 0
             if seen.any():
-                features = _image_features(model, np.concatenate(found), recipe.crop, batch, place)
+                features = _image_features(encode, np.concatenate(found), recipe.crop, batch, place)
                 # the mean over each region's dates
                 starts = np.cumsum(views)[seen] - views[seen]
                 images[rows[seen]] = np.add.reduceat(features, starts) / views[seen][:, None]
@@ -115,13 +127,10 @@ def random_model(recipe: Recipe, vectors: NDArray[np.float32] | None, bands: int
 
 
 def _image_features(
-    model: MultiModalModel, patches: NDArray[np.uint8], crop: int, batch: int, device: torch.device
+    encode: ImageEncoder, patches: NDArray[np.uint8], crop: int, batch: int, device: torch.device
 ) -> NDArray[np.float32]:
     """Return the features of patches, shape ``(v, H, W, C)`` to ``(v, F)``, ``batch`` at a time."""
-    parts = [
-        model.encode_images(_whole_views(torch.from_numpy(some).to(device), crop)).cpu().numpy()
-        for some in _slices(patches, batch)
-    ]
+    parts = [encode(whole_views(torch.from_numpy(some).to(device), crop)) for some in _slices(patches, batch)]
     return np.concatenate(parts)
 
 
@@ -129,7 +138,7 @@ def _slices(patches: NDArray[np.uint8], batch: int) -> Iterator[NDArray[np.uint8
     return (patches[start : start + batch] for start in range(0, len(patches), batch))
 
 
-def _whole_views(patches: Tensor, crop: int) -> Tensor:
+def whole_views(patches: Tensor, crop: int) -> Tensor:
     """Resize and normalise patches, shape ``(B, H, W, C)`` to ``(B, C, crop, crop)``."""
     images = patches.permute(0, 3, 1, 2).float() / 255
     return normalise(resize(images, whole(len(images)).to(patches.device), crop))

@@ -1,0 +1,158 @@
+"""Embedding beside its bare forward pass on random tensors, and in 8 bits."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmgr.bench.machine import machine, software
+from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio
+from mmgr.bench.sample import PIXELS, category_table, sample_patches, sample_store
+from mmgr.console import quiet
+from mmgr.learn.embed import ImageEncoder, embed, whole_views
+from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
+from mmgr.learn.quantised import cosines, quantised_encoder
+from mmgr.learn.recipes import RECIPES, Recipe
+from mmgr.stages import peak_rss_mb
+from mmgr.store import RegionStore
+
+BATCH = 64
+_COMPARED = 128
+"""Images that vectors are compared on."""
+
+
+def bench_embed(
+    *,
+    encoder: str = "resnet50",
+    crop: int = 224,
+    regions: int = 192,
+    rounds: int = 3,
+    pixels: int = PIXELS,
+    device: str = "auto",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Embed the regions of a store, in turns with the bare forward pass, and in 8 bits where that is installed.
+
+    *Bare* is the same model, batch and precision on random views that lie in memory. Batch norms have met real
+    images before; weights are random, since they cost what trained ones do.
+
+    Parameters
+    ----------
+    encoder, crop
+        Of the recipe `mmgr`.
+    regions
+        How many; the first batch of each turn is counted too.
+    rounds
+        Turns; results are medians over them.
+    pixels
+        Edge of a stored patch.
+    device
+        `auto`, `cpu`, `cuda`.
+    seed
+        Of weights and POIs.
+
+    Returns
+    -------
+    ``regions_per_second``, ``bare_regions_per_second``, their ``ratio`` and ``cpu_ratio``; with the extra `onnx`,
+    on a CPU, ``int8_regions_per_second`` and ``int8_gain``; the similarity of vectors to those in float32, on images
+    that no range was found on, in ``cosine``: least, 1st percentile and median of each engine; and what was measured
+    on what.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such encoder or device.
+    """
+    place = choose_device(device)
+    choices = {"encoder": encoder, "crop": crop}
+    recipe = Recipe.model_validate(RECIPES["mmgr"].model_dump() | choices)
+    measured_on = machine()
+    with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet():
+        model = seeded_model(recipe, category_table(seed), 3, seed)
+        store = sample_store(Path(name), regions, pixels=pixels, seed=seed)
+        _meet_images(model, store, crop)
+        exact = deepcopy(model.image_encoder).eval()
+        # images that follow those of the store, as far as there are others
+        others = np.roll(sample_patches(pixels), -regions, axis=0)[:_COMPARED]
+        views = whole_views(torch.from_numpy(others), crop)
+        ways: dict[str, Callable[[], Span]] = {
+            "real": partial(_embed, model, store, recipe, place, None),
+            "bare": partial(_forward, model, recipe, place, regions),
+        }
+        in_turns(1, ways)
+        engines: dict[str, ImageEncoder] = {"torch": lambda some: model.encode_images(some.to(place)).cpu().numpy()}
+        if place.type == "cpu" and importlib.util.find_spec("onnxruntime") is not None:
+            engines["int8"] = quantised_encoder(model, store, recipe)
+            ways["int8"] = partial(_embed, model, store, recipe, place, engines["int8"])
+        found = in_turns(rounds, ways)
+        with torch.inference_mode():
+            similar = {engine: cosines(encode, exact, views) for engine, encode in engines.items()}
+    result: dict[str, Any] = {
+        "regions_per_second": median_rate(found["real"]),
+        "bare_regions_per_second": median_rate(found["bare"]),
+        "ratio": median_ratio(found["real"], found["bare"]),
+        "cpu_ratio": median_ratio(found["real"], found["bare"], cpu=True),
+    }
+    if "int8" in found:
+        result["int8_regions_per_second"] = median_rate(found["int8"])
+        result["int8_gain"] = median_ratio(found["int8"], found["real"])
+        result["int8_cpu_gain"] = median_ratio(found["int8"], found["real"], cpu=True)
+    return result | {
+        "peak_rss_mb": peak_rss_mb(),
+        "encoder": encoder,
+        "crop": crop,
+        "regions": regions,
+        "pixels": pixels,
+        "rounds": rounds,
+        "precision": "bf16" if uses_bfloat16(recipe, place) else "fp32",
+        "device": str(place),
+        "threads": torch.get_num_threads(),
+        "cosine": {
+            engine: {
+                "least": round(float(values.min()), 6),
+                "1st_percentile": round(float(np.percentile(values, 1)), 6),
+                "median": round(float(np.median(values)), 6),
+            }
+            for engine, values in similar.items()
+        },
+        "rates": {name: [round(span.rate, 4) for span in spans] for name, spans in found.items()},
+        "machine": measured_on | {"load_after": machine()["load"]},
+        "software": software("torch", "timm", *(["onnxruntime"] if "int8" in found else [])),
+    }
+
+
+def _meet_images(model: MultiModalModel, store: RegionStore, crop: int) -> None:
+    """Let batch norms find the statistics of real images, as training would."""
+    model.train()
+    with torch.no_grad():
+        for rows in np.array_split(np.arange(min(len(store), BATCH)), 4):
+            if len(rows) > 1:
+                patches = np.stack([dates[0] for dates in store.patches(rows)])
+                model.image_encoder(whole_views(torch.from_numpy(patches), crop))
+    model.eval()
+
+
+def _embed(
+    model: MultiModalModel, store: RegionStore, recipe: Recipe, device: torch.device, encode: ImageEncoder | None
+) -> Span:
+    watch = Stopwatch(device)
+    embed(model, store, recipe, batch=BATCH, device=str(device), encode=encode)
+    return watch.stop(len(store))
+
+
+def _forward(model: MultiModalModel, recipe: Recipe, device: torch.device, regions: int) -> Span:
+    model = model.to(device).eval()
+    views = torch.randn(min(BATCH, regions), model.bands, recipe.crop, recipe.crop, device=device)
+    watch = Stopwatch(device)
+    with torch.inference_mode():
+        for start in range(0, regions, BATCH):
+            model.encode_images(views[: regions - start])
+    return watch.stop(regions)

@@ -1,0 +1,75 @@
+"""The encoder in 8 bits: nearly the same vectors, the same ones each time, or a refusal."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from learn_samples import Vectors, small_recipe
+
+from mmgr.errors import ConfigError
+from mmgr.learn import quantised
+from mmgr.learn.embed import embed, random_model
+from mmgr.learn.model import MultiModalModel
+from mmgr.learn.quantised import check_onnx, quantised_encoder
+from mmgr.store import RegionStore
+
+
+@pytest.fixture
+def model(vectors: Vectors) -> MultiModalModel:
+    return random_model(small_recipe(), vectors.vectors, 3, seed=0)
+
+
+@pytest.fixture
+def _onnx() -> None:
+    try:
+        check_onnx()
+    except ConfigError as error:
+        pytest.skip(f"needs the extra `onnx`: {error}")
+
+
+@pytest.mark.usefixtures("_onnx")
+def test_vectors_are_nearly_those_of_float32(store: RegionStore, model: MultiModalModel) -> None:
+    recipe = model.recipe
+    plain = embed(model, store, recipe, device="cpu")
+    first, second = (
+        embed(model, store, recipe, device="cpu", batch=size, encode=quantised_encoder(model, store, recipe))
+        for size in (64, 5)
+    )
+    lengths = np.linalg.norm(plain.image, axis=1) * np.linalg.norm(first.image, axis=1)
+    assert ((plain.image * first.image).sum(1) / lengths).min() > 0.99
+    assert not np.array_equal(plain.image, first.image)
+    # another calibration finds the same ranges, and the size of a batch does not matter
+    assert np.allclose(first.image, second.image, atol=1e-6)
+    assert np.array_equal(plain.poi, first.poi)
+
+
+@pytest.mark.usefixtures("_onnx")
+def test_vectors_that_change_too_much_are_refused(
+    store: RegionStore, model: MultiModalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantised, "LEAST_COSINE", 0.9999999)
+    with pytest.raises(ConfigError, match=r"test_resnet gives other vectors .* set `embed.engine: torch`"):
+        quantised_encoder(model, store, model.recipe)
+
+
+@pytest.mark.usefixtures("_onnx")
+def test_an_encoder_that_cannot_be_exported_is_one_message(
+    store: RegionStore, model: MultiModalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no such operator\nand more")
+
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    with pytest.raises(ConfigError, match=r"cannot take test_resnet \(no such operator\); set"):
+        quantised_encoder(model, store, model.recipe)
+
+
+def test_a_missing_library_names_the_extra(
+    store: RegionStore, model: MultiModalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError, match=r"pip install 'mmgr\[onnx\]'"):
+        quantised_encoder(model, store, model.recipe)
