@@ -70,6 +70,7 @@ class TestHelp:
             "pretrain",
             "embed",
             "evaluate",
+            "benchmark",
             "finetune",
             "map",
             "report",

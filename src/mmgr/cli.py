@@ -144,6 +144,32 @@ def finetune_command(
     typer.echo(run.finetune(task=task, blocks=blocks, epochs=epochs, force=force).to_text())
 
 
+@app.command("benchmark")
+def benchmark_command(
+    config: ConfigPath,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option("--rows", help="Rows to make, by commas or repeated; `module:NAME` is one of your own."),
+    ] = None,
+    skip: Annotated[list[str] | None, typer.Option("--skip", help="Rows to leave out.")] = None,
+    probe: Annotated[
+        Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn"] | None,
+        typer.Option("--probe", help="The small model of all rows; the configuration's first by default."),
+    ] = None,
+    *,
+    force: Force = False,
+) -> None:
+    """Score other methods beside ours: same regions, same folds, same probe; goes on after a kill."""
+    from mmgr.benchmark.table import to_markdown  # noqa: PLC0415
+    from mmgr.run import Run  # noqa: PLC0415
+
+    run = Run(config)
+    words = {name: [w.strip() for v in given or () for w in v.split(",")] for name, given in (("r", rows), ("s", skip))}
+    found = run.benchmark(rows=words["r"], skip=words["s"], probe=probe, force=force)
+    typer.echo(to_markdown(found))
+    typer.echo(f"Wrote {run.layout.benchmark}")
+
+
 @app.command("export")
 def export_command(
     config: ConfigPath,

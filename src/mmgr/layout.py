@@ -76,6 +76,11 @@ class Layout:
         return self.folder / "finetune"
 
     @property
+    def benchmark(self) -> Path:
+        """Folder of the table of baselines, its figure, and each row's vectors."""
+        return self.folder / "benchmark"
+
+    @property
     def maps(self) -> Path:
         """Folder of the maps."""
         return self.folder / "maps"

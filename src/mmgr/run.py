@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +21,12 @@ from mmgr.store import RegionStore
 
 if TYPE_CHECKING:
     from mmgr.actions.export import Format, Part
+    from mmgr.benchmark.results import Benchmark
     from mmgr.bundle import Bundle
     from mmgr.categories import CategoryVectors
     from mmgr.evaluate import Scores
     from mmgr.evaluate.audit import Audit
+    from mmgr.evaluate.probes import ProbeName
 
 STAGES = ("build", "categories", "pretrain", "embed", "evaluate", "map", "report")
 """The stages in order; each is a method of :class:`Run` and a command."""
@@ -136,6 +138,54 @@ class Run:
             raise ConfigError(f"{self.name} cannot be fine-tuned so: {faults}") from None
         run.name = self.name
         return run
+
+    def benchmark(
+        self,
+        *,
+        rows: Sequence[str] = (),
+        skip: Sequence[str] = (),
+        probe: ProbeName | None = None,
+        force: bool = False,
+    ) -> Benchmark:
+        """Score other methods beside ours: same regions, same folds, same probe.
+
+        Regions and category vectors are made first where they are not up to date; a killed benchmark goes on.
+
+        Parameters
+        ----------
+        rows, skip
+            Names of rows to make and to leave out; all by default. `module:NAME` names a row of one's own.
+        probe
+            The small model on the vectors; by default the first that the configuration names.
+        force
+            Whether rows are made again that are there.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such row.
+        """
+        from mmgr.benchmark.known import choose_rows  # noqa: PLC0415 - only this verb needs it
+
+        chosen, concatenated = choose_rows(rows, skip)
+        self.ledger.key("evaluate")  # files that are missing are found before anything runs
+        with exclusive(self.layout.folder):
+            for stage in ("build", "categories"):
+                self._do(stage, force=False)
+            shared = {"regions": self.ledger.key("build"), "categories": self.ledger.key("categories")}
+            shared["seed"] = str(self.config.seed)
+            shared["context"] = str(self.config.pois.context if self.config.pois else "")
+            with explained_writes(self.layout.folder):
+                found: Benchmark = import_module("mmgr.actions.benchmark").act(
+                    self.config,
+                    self.layout,
+                    chosen,
+                    shared=shared,
+                    concatenated=concatenated,
+                    probe=probe,
+                    force=force,
+                )
+        return found
 
     def map(self, *, force: bool = False) -> list[Path]:
         """Draw the predictions and the embeddings; returns the files."""

@@ -82,7 +82,7 @@ def score_features(
     return Scores(
         tuple(trial.score for trial in trials),
         pd.concat(kept, ignore_index=True) if kept else _no_predictions(),
-        tuple(found for plan in plans for found in _differences(plan, trials, main)),
+        tuple(found for plan in plans for found in compare(plan, trials, main)),
         label_curves(units, tables, plans[0], probes[0], settings, seed=seed) if settings.fractions else (),
     )
 
@@ -106,7 +106,7 @@ def score_predictions(
     return Scores((trial.score,), _predictions(units, plan, predicted[0]))
 
 
-def _differences(plan: SplitPlan, trials: Sequence[Trial], main: str) -> list[Difference]:
+def compare(plan: SplitPlan, trials: Sequence[Trial], main: str) -> list[Difference]:
     """Compare the main feature set with each other, each with its best probe, in every metric."""
     best: dict[str, Trial] = {}
     for trial in trials:

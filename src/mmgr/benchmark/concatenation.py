@@ -1,0 +1,101 @@
+"""The best image-only and the best POI-only row side by side, chosen in every fold by its training units alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgr.evaluate.metrics import METRICS, measure
+from mmgr.evaluate.plans import SplitPlan
+from mmgr.evaluate.probes import ProbeName, make_probe
+from mmgr.evaluate.tuning import Inner, Rows
+from mmgr.evaluate.units import Units
+
+NAME = "best-image+best-poi"
+"""As the tables have it."""
+
+Tables = Mapping[str, NDArray[np.float32]]
+"""Vectors of units by row, shape ``(u, d)`` each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenated:
+    """Held-out predictions of the concatenation, and what was chosen."""
+
+    predicted: NDArray[np.float64]
+    """Shape ``(seeds, u)`` or ``(seeds, u, k)``; NaN where never tested."""
+    chosen: Sequence[Counter[str]] = field(default_factory=list)
+    """How often each row was chosen, over folds and seeds: of images, of POIs."""
+
+
+def predict_concatenated(
+    units: Units, groups: Sequence[Tables], plan: SplitPlan, probe: ProbeName, seed: int
+) -> Concatenated:
+    """Predict each unit by the best row of each group, side by side.
+
+    Which is the best is seen on the inner folds of the training units, on which the probe tunes too: no test unit of a
+    fold has a part in that fold's choice. The linear probe chooses, whatever probe is scored.
+
+    Parameters
+    ----------
+    units
+        The labelled units.
+    groups
+        Rows to choose one of: those of images, those of POIs.
+    plan
+        The split; not that of a published protocol, which has no inner folds.
+    probe, seed
+        As of :func:`mmgr.evaluate.trials.predict_held_out`.
+    """
+    y, task = units.target, units.task
+    predicted = np.full((len(plan.folds), *y.shape), np.nan)
+    chosen: list[Counter[str]] = [Counter() for _ in groups]
+    for repeat, folds in enumerate(plan.folds):
+        inner_seed = seed if plan.repeats_itself else seed + repeat
+        for train, test in folds:
+            inner = plan.inner(units, train, inner_seed)
+            best = [best_of(units, tables, plan, train, inner, inner_seed) for tables in groups]
+            for counter, name in zip(chosen, best, strict=True):
+                counter[name] += 1
+            X = np.hstack([tables[name] for tables, name in zip(groups, best, strict=True)])
+            model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss)
+            predicted[repeat, test] = model.fit(X[train], y[train], inner=inner).predict(X[test])
+    return Concatenated(predicted, chosen)
+
+
+def best_of(units: Units, tables: Tables, plan: SplitPlan, train: Rows, inner: Inner, seed: int) -> str:
+    """Return the row with the best score over inner folds, the first of equals.
+
+    Parameters
+    ----------
+    units, tables, plan
+        As of :func:`predict_concatenated`.
+    train
+        The training units; nothing of any other unit is read.
+    inner
+        Rows of ``train`` to fit on and to judge by.
+    seed
+        Of the folds that a probe tunes on within them.
+    """
+    if len(tables) == 1 or not inner:
+        return next(iter(tables))
+    metric = METRICS[units.task.metric_names[0]]
+    scores = {name: _inner_score(units, X, plan, train, inner, seed) for name, X in tables.items()}
+    known = {name: score if metric.highest else -score for name, score in scores.items() if np.isfinite(score)}
+    return max(known, key=lambda name: known[name]) if known else next(iter(tables))
+
+
+def _inner_score(units: Units, X: NDArray[np.float32], plan: SplitPlan, train: Rows, inner: Inner, seed: int) -> float:
+    """Return the task's first metric of all inner held-out units together."""
+    y, task = units.target, units.task
+    guess = np.full((len(train), *y.shape[1:]), np.nan)
+    for fit, held in inner:
+        model = make_probe("ridge", seed=seed, kind=task.label, loss=task.loss)
+        some = train[fit]
+        guess[held] = model.fit(X[some], y[some], inner=plan.inner(units, some, seed)).predict(X[train[held]])
+    seen = np.isfinite(guess.reshape(len(guess), -1)).all(axis=1)
+    return measure(task.label, task.metric_names[0], y[train][seen], guess[seen])
