@@ -77,7 +77,7 @@ def _make(
     config: Config, layout: Layout, rows: Sequence[Row], *, shared: Mapping[str, Any], force: bool
 ) -> list[Outcome]:
     pretrain = config.pretrain.model_dump(mode="json", exclude={"tensorboard", "probe_every", "checkpoint_every"})
-    trained = {"pretrain": pretrain}
+    trained = {"pretrain": pretrain, "embed": config.embed.model_dump(mode="json")}
     outcomes = []
     for number, row in enumerate(rows, start=1):
         key = row_key(row, shared, trained)
