@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -19,11 +20,12 @@ from learn_samples import Vectors, make_store, small_recipe
 
 import mmgr
 from mmgr import cli
+from mmgr.actions.pretrain import _label_probe
 from mmgr.errors import ConfigError
 from mmgr.learn import data
 from mmgr.learn.data import Batches
 from mmgr.learn.model import seeded_model
-from mmgr.learn.parallel import check_devices, has_batch_norm, share_statistics
+from mmgr.learn.parallel import check_agreement, check_devices, has_batch_norm, share_statistics
 from mmgr.learn.pretrain import pretrain
 from mmgr.learn.together import NOBODY_ELSE, Member
 from mmgr.processes import Processes
@@ -54,6 +56,7 @@ def without_batch_norm(city_yaml: Path) -> Path:
     return city_yaml
 
 
+@pytest.mark.slow
 def test_the_command_with_two_devices_gives_the_losses_of_one_process(without_batch_norm: Path) -> None:
     one = mmgr.Run(without_batch_norm)
     for stage in ("build", "categories", "pretrain"):
@@ -79,6 +82,7 @@ def test_the_command_with_two_devices_gives_the_losses_of_one_process(without_ba
     assert hashes[0]["provenance"]["training"] == hashes[1]["provenance"]["training"]
 
 
+@pytest.mark.slow
 def test_machines_that_share_a_folder_train_as_one_process(without_batch_norm: Path) -> None:
     for stage in ("build", "categories"):
         mmgr.Run(without_batch_norm).do(stage)
@@ -105,6 +109,7 @@ def test_machines_that_share_a_folder_train_as_one_process(without_batch_norm: P
         mmgr.Run(two, processes=Processes(1, 2, 0, "localhost:1")).all()
 
 
+@pytest.mark.slow
 def test_more_processes_than_regions_and_another_number_after_a_stop(tmp_path: Path, vectors: Vectors) -> None:
     # 32 regions are held out; of the others' last batch, of two, the third process has nothing
     store = make_store(tmp_path / "regions.lance", 64)
@@ -184,3 +189,28 @@ def test_a_process_without_a_device_is_one_clear_error(monkeypatch: pytest.Monke
     for name in ("cuda:1", "mps"):
         with pytest.raises(ConfigError, match=f"pretrain.device is '{name}'"):
             check_devices(torch.device(name), Processes(2))
+
+
+def test_machines_that_would_train_something_else_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    others: list[dict[str, object]] = []
+    monkeypatch.setattr(
+        torch.distributed, "all_gather_object", lambda found, own: found.__setitem__(slice(None), [*others, own])
+    )
+    training = {"seed": 0, "store": "ab", "software": "1"}
+    member = Member(3, 1, Processes(2, 2, 1, "localhost:1"))
+    others[:] = [training] * 3
+    check_agreement(member, training)
+    with pytest.raises(ConfigError, match=r"the first machine differs from machine 1: seed, machine 1: store\.$"):
+        check_agreement(member, training | {"seed": 1, "store": "cd"})
+
+
+def test_a_look_at_labels_can_be_sent_to_the_process_that_takes_it(city_yaml: Path) -> None:
+    city_yaml.write_text(city_yaml.read_text().replace("epochs: 2", "epochs: 2, probe_every: 1"))
+    run = mmgr.Run(city_yaml)
+    run.do("build")
+    probe = _label_probe(run.config, RegionStore(run.layout.regions))
+    sent = pickle.loads(pickle.dumps(probe))
+    features = np.random.default_rng(0).normal(size=(36, 4)).astype(np.float32)
+    wanted = probe.score(features[:, :2], features)
+    assert set(wanted) == {"r2_population", "r2_population_image"}
+    assert sent.score(features[:, :2], features) == wanted
