@@ -54,6 +54,8 @@ def pretrain_command(
     rounds: Rounds = 3,
     pixels: Pixels = 256,
     device: Device = "auto",
+    *,
+    compile_encoder: Annotated[bool, typer.Option("--compile", help="Compile the image encoder.")] = False,
     reference_steps: Annotated[
         int, typer.Option("--reference-steps", min=0, help="The same, of the published way; 0 leaves it out.")
     ] = 1,
@@ -71,6 +73,7 @@ def pretrain_command(
         rounds=rounds,
         pixels=pixels,
         device=device,
+        compile_encoder=compile_encoder,
         reference_steps=reference_steps,
         workers=workers,
     )

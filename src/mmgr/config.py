@@ -291,6 +291,9 @@ class Pretrain(Section):
     """After every so many epochs the monitor scores the frozen features on each task's labels, by ridge under the
     folds of `evaluate`. Whoever chooses epochs, or anything else, by these columns selects on labels, and the scores
     of that run no longer tell of unseen places."""
+    compile: bool = False
+    """Whether the image encoder's training steps are compiled (`torch.compile`): a minute or more at the start, for
+    faster steps. Needs a C++ compiler on a CPU, Triton on a GPU."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: a GPU where there is one."""
     checkpoint_every: str = "15 min"

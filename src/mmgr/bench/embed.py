@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from collections.abc import Callable
-from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from mmgr.bench.sample import PIXELS, category_table, sample_patches, sample_sto
 from mmgr.console import quiet
 from mmgr.learn.embed import ImageEncoder, embed, whole_views
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
-from mmgr.learn.quantised import cosines, quantised_encoder
+from mmgr.learn.quantised import EncoderInFloat32, cosines, quantised_encoder
 from mmgr.learn.recipes import RECIPES, Recipe
 from mmgr.stages import peak_rss_mb
 from mmgr.store import RegionStore
@@ -79,7 +78,7 @@ def bench_embed(
         model = seeded_model(recipe, category_table(seed), 3, seed)
         store = sample_store(Path(name), regions, pixels=pixels, seed=seed)
         _meet_images(model, store, crop)
-        exact = deepcopy(model.image_encoder).eval()
+        exact = EncoderInFloat32(model)
         # images that follow those of the store, as far as there are others
         others = np.roll(sample_patches(pixels), -regions, axis=0)[:_COMPARED]
         views = whole_views(torch.from_numpy(others), crop)

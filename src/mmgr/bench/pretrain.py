@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_rati
 from mmgr.bench.sample import PIXELS, category_table, sample_patches, sample_store
 from mmgr.console import quiet
 from mmgr.learn.checkpoints import Cadence, Progress
+from mmgr.learn.compile import compiled
 from mmgr.learn.data import Batch, Batches
 from mmgr.learn.manners import quiet_lightning
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
@@ -37,6 +39,7 @@ def bench_pretrain(
     rounds: int = 3,
     pixels: int = PIXELS,
     device: str = "auto",
+    compile_encoder: bool = False,
     reference_steps: int = 1,
     workers: int = 6,
     seed: int = 0,
@@ -59,6 +62,8 @@ def bench_pretrain(
         Edge of a stored patch.
     device
         `auto`, `cpu`, `cuda`.
+    compile_encoder
+        Whether the image encoder is compiled, for both of the first two.
     reference_steps
         As ``steps``, of the published way; 0 leaves it out.
     workers
@@ -79,10 +84,8 @@ def bench_pretrain(
         If there is no such encoder or device.
     """
     place = choose_device(device)
-    recipe = Recipe.model_validate(
-        RECIPES["mmgr"].model_dump()
-        | {"encoder": encoder, "crop": crop, "batch_size": batch, "epochs": 1, "held_out": 0.0}
-    )
+    choices = {"encoder": encoder, "crop": crop, "batch_size": batch, "compile": compile_encoder}
+    recipe = Recipe.model_validate(RECIPES["mmgr"].model_dump() | choices | {"epochs": 1, "held_out": 0.0})
     table, measured_on = category_table(seed), machine()
     with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet(), quiet_lightning():
         folder = Path(name)
@@ -121,6 +124,7 @@ def bench_pretrain(
         "pixels": pixels,
         "steps": steps,
         "rounds": rounds,
+        "compile": compile_encoder,
         "precision": "bf16" if uses_bfloat16(recipe, place) else "fp32",
         "device": str(place),
         "threads": torch.get_num_threads(),
@@ -175,14 +179,17 @@ class _Bare:
             [weight for weight in model.parameters() if weight.requires_grad],
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
+            fused=self._device.type == "cuda" or None,
         )
         watch = Stopwatch(self._device)
-        for step in range(steps):
-            if step == WARM_UP:
-                watch.start()
-            optimiser.zero_grad()
-            model.losses((views[0], views[1]), first.pois, first.not_negative, first.near).total.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+        with compiled(model, self._device) if recipe.compile else nullcontext():
+            for step in range(steps):
+                if step == WARM_UP:
+                    watch.start()
+                optimiser.zero_grad()
+                parts = model.losses((views[0], views[1]), first.pois, first.not_negative, first.near)
+                parts.total.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
         return watch.stop((steps - WARM_UP) * recipe.batch_size)
 
 

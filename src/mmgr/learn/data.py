@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from functools import cached_property
@@ -80,8 +80,12 @@ class PoiBatch:
         )
 
     def to(self, device: torch.device) -> PoiBatch:
-        """Move the entries to a device."""
-        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        """Move the entries to a device; from pinned memory the host does not wait for it."""
+        return self.changed(lambda part: part.to(device, non_blocking=True))
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> PoiBatch:
+        """Do something to all tensors."""
+        return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,22 @@ class Batch:
     """Pairs that are no negatives of images with POIs: those, and the ones that POIs cannot tell apart."""
 
     def to(self, device: torch.device) -> Batch:
-        """Move the tensors to a device."""
-        names = ("first", "second", "pois", "near", "not_negative")
-        found = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: part.to(device) for name, part in found.items() if part is not None})
+        """Move the tensors to a device; from pinned memory the host does not wait for it."""
+        return self._with(lambda part: part.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """Copy the tensors to memory that a GPU reads by itself."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            first=change(self.first),
+            second=change(self.second),
+            pois=self.pois.changed(change),
+            near=None if self.near is None else change(self.near),
+            not_negative=None if self.not_negative is None else change(self.not_negative),
+        )
 
 
 class Batches:
@@ -158,10 +174,14 @@ class Batches:
         shuffled = np.random.default_rng(seed_for(Purpose.ORDER, self.seed, epoch)).permutation(self.rows)
         return [shuffled[start:end] for start, end in zip(self._cuts[:-1], self._cuts[1:], strict=True)]
 
-    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch after the first ``done``; the next is read while one is used."""
+    def epoch(self, epoch: int, done: int = 0, *, pinned: bool = False) -> Iterator[Batch]:
+        """Yield the batches of an epoch after the first ``done``; the next is read while one is used.
+
+        ``pinned`` puts them into memory from which a GPU copies without the host's help.
+        """
         steps = list(enumerate(self.order(epoch)))[done:]
-        return prefetched(self._batch(epoch, step, rows, self._share(rows)) for step, rows in steps)
+        batches = (self._batch(epoch, step, rows, self._share(rows)) for step, rows in steps)
+        return prefetched((batch.pinned() for batch in batches) if pinned else batches)
 
     def held_out_batches(self) -> Iterator[Batch]:
         """Yield the held-out regions, unshared, with the dates that they always have, step by step."""

@@ -11,7 +11,7 @@ What is kept afterwards is ``h`` and ``g``; the heads are thrown away.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -83,6 +83,7 @@ class MultiModalModel(nn.Module):
             recipe.encoder, weights=recipe.weights, bands=bands, crop=recipe.crop, weights_bands=recipe.weights_bands
         )
         self.image_encoder.to(memory_format=torch.channels_last)
+        self.training_encoder: Callable[[Tensor], Tensor] | None = None
         self.image_features = features
         # part of the model, so that a bundle knows what its weights expect
         factor, summand = view_scale(self.image_encoder, recipe, bands)
@@ -137,8 +138,9 @@ class MultiModalModel(nn.Module):
     def encode_images(self, views: Tensor) -> Tensor:
         """Turn normalised views, shape ``(B, C, crop, crop)``, into features ``h``, shape ``(B, F)``, float32."""
         views = torch.addcmul(self.view_summand, self.view_factor, views)
+        encoder = self.training_encoder if self.training and self.training_encoder else self.image_encoder
         with self._autocast(views.device):
-            features: Tensor = self.image_encoder(views.contiguous(memory_format=torch.channels_last))
+            features: Tensor = encoder(views.contiguous(memory_format=torch.channels_last))
         return features.float()
 
     def encode_pois(self, pois: PoiBatch) -> Tensor:

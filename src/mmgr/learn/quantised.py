@@ -54,7 +54,7 @@ def quantised_encoder(model: MultiModalModel, store: RegionStore, recipe: Recipe
         If ONNX Runtime is not installed, or it cannot take this encoder, or vectors change too much.
     """
     check_onnx()
-    encoder = deepcopy(model.image_encoder).cpu().eval().to(memory_format=torch.contiguous_format)
+    encoder = EncoderInFloat32(model)
     views = _sample_views(store, recipe.crop)
     known, new = (views[::2], views[1::2]) if len(views) > 1 else (views, views)
     with tempfile.TemporaryDirectory(prefix="mmgr-onnx-") as name, _quiet():
@@ -110,6 +110,24 @@ def cosines(encode: ImageEncoder, encoder: nn.Module, views: Tensor) -> NDArray[
         lengths = np.linalg.norm(given, axis=1) * np.linalg.norm(wanted, axis=1)
         found.append((given * wanted).sum(1) / np.maximum(lengths, 1e-12))
     return np.concatenate(found)
+
+
+class EncoderInFloat32(nn.Module):
+    """A copy of a model's image encoder, with the scale that it wants views on: what an engine has to match."""
+
+    def __init__(self, model: MultiModalModel) -> None:
+        super().__init__()
+        self.encoder = deepcopy(model.image_encoder).cpu().to(memory_format=torch.contiguous_format)
+        self.factor: Tensor
+        self.summand: Tensor
+        self.register_buffer("factor", model.view_factor.detach().cpu().clone())
+        self.register_buffer("summand", model.view_summand.detach().cpu().clone())
+        self.eval()
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Turn normalised views, shape ``(B, C, crop, crop)``, into features, shape ``(B, F)``."""
+        features: Tensor = self.encoder(torch.addcmul(self.summand, self.factor, views))
+        return features
 
 
 class _Session:

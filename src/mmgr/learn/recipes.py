@@ -143,6 +143,8 @@ class Recipe(Choices):
     out of each epoch, and trains nothing on a set smaller than a batch."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`auto` is bfloat16 where the processor computes with it."""
+    compile: bool = False
+    """Whether the image encoder's training steps are compiled; the last digits of the weights differ from without."""
 
     @model_validator(mode="after")
     def _bands_have_both(self) -> Recipe:
@@ -251,6 +253,7 @@ def resolve(settings: Pretrain) -> Recipe:
         "mask_near": settings.mask_near,
         "mask_alike": settings.mask_alike,
         "precision": settings.precision,
+        "compile": settings.compile,
         "held_out": settings.held_out,
     }
     chosen = {key: value for key, value in changes.items() if value is not None}

@@ -9,9 +9,9 @@ killed run ends as one never killed would.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ import torch
 from torch import Tensor
 
 from mmgr.console import log, track
-from mmgr.errors import MmgrError, OtherTrainingError
+from mmgr.errors import OtherTrainingError
 from mmgr.learn.augment import ViewParameters, make_views, seeded_draw
 from mmgr.learn.checkpoints import Cadence, Progress, newest_intact, save_checkpoint
+from mmgr.learn.compile import compiled
 from mmgr.learn.data import Batch, Batches, Purpose, seed_for
 from mmgr.learn.events import EventLog
+from mmgr.learn.finite import FiniteCheck
 from mmgr.learn.held_out import measure
 from mmgr.learn.label_probe import LabelProbe, probe_labels
 from mmgr.learn.manners import interruptible, quiet_lightning
@@ -66,6 +68,7 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         self._started = 0.0
         self._seconds_before = 0.0
         self._now: tuple[Tensor, Batch] | None = None  # the loss and the batch of this step
+        self._check = FiniteCheck(later=False)
 
     @property
     def is_done(self) -> bool:
@@ -122,7 +125,7 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         )
         next(self._bar, None)
         try:
-            with interruptible(trainer):
+            with interruptible(trainer), compiled(self.model, device) if self.recipe.compile else nullcontext():
                 trainer.fit(self)
         finally:
             self._bar = iter(())  # takes the bar away
@@ -163,8 +166,14 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         """Make the optimiser; the learning rate is set step by step."""
         kind = torch.optim.AdamW if self.recipe.optimiser == "adamw" else torch.optim.Adam
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimiser = kind(learned, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+        fused = self.device.type == "cuda"
+        self._check = FiniteCheck(later=fused)
+        optimiser = kind(
+            learned, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay, fused=fused or None
+        )
         if self._optimiser_state is not None:
+            for group in self._optimiser_state["param_groups"]:
+                group["fused"] = fused or None  # the device may be another one than before
             optimiser.load_state_dict(self._optimiser_state)
             self._optimiser_state = None
         return optimiser
@@ -181,18 +190,13 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         """Stop before a loss or gradient that is not finite reaches the weights."""
         assert self._now is not None  # noqa: S101 - the step comes before
         total, batch = self._now
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        length = torch.stack(torch._foreach_norm(gradients)).norm()  # noqa: SLF001 - as PyTorch does to clip them
-        loss, slope = torch.stack([total.float(), length.float()]).tolist()  # one wait for the device
-        if math.isfinite(loss) and math.isfinite(slope):
-            return
-        found = f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is {loss:.3g}, its gradient {slope}"
-        rows = self.batches.order(batch.epoch)[batch.step]
-        names = ", ".join(str(name) for name in self.batches.store.regions.index[rows])
-        raise MmgrError(
-            f"{found} in epoch {batch.epoch + 1}, step {batch.step + 1}. "
-            f"Try a lower `pretrain.learning_rate` or `precision: fp32`; the batch's regions are {names}."
-        )
+        epoch, step = batch.epoch, batch.step
+
+        def regions() -> str:
+            rows = self.batches.order(epoch)[step]
+            return ", ".join(str(name) for name in self.batches.store.regions.index[rows])
+
+        self._check.look(optimizer, total, f"epoch {epoch + 1}, step {step + 1}", regions)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's names
         """Move the bar, and write a checkpoint if one is due."""
@@ -205,10 +209,10 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
     def train_dataloader(self) -> Iterable[Batch]:
         """Return the batches of the current epoch that are not done."""
         done = self._begun.steps if self.current_epoch == 0 else 0
-        return _Epoch(self.batches, self._begun.epochs + self.current_epoch, done)
+        return _Epoch(self.batches, self._begun.epochs + self.current_epoch, done, pinned=self.device.type == "cuda")
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002 - Lightning's name
-        """Move a batch."""
+        """Move a batch; from pinned memory, while the device works."""
         return batch.to(device)
 
     # the epoch
@@ -220,6 +224,7 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's checkpoint and its row of the monitor."""
+        self._check.finish()
         if not self.member.writes:
             return
         seconds = time.perf_counter() - self._started
@@ -245,6 +250,7 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
 
     def _save(self, progress: Progress) -> None:
         """Write a checkpoint; the monitor is in it, since its rows and means end where the weights do."""
+        self._check.finish()
         content = {
             "training": training_hash(self.folder),
             "model": self.model.state_dict(),
@@ -263,9 +269,10 @@ class _Epoch:
     batches: Batches
     epoch: int
     done: int
+    pinned: bool
 
     def __len__(self) -> int:
         return self.batches.steps - self.done
 
     def __iter__(self) -> Iterator[Batch]:
-        return self.batches.epoch(self.epoch, self.done)
+        return self.batches.epoch(self.epoch, self.done, pinned=self.pinned)
