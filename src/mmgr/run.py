@@ -175,6 +175,8 @@ class Run:
             shared = {"regions": self.ledger.key("build"), "categories": self.ledger.key("categories")}
             shared["seed"] = str(self.config.seed)
             shared["context"] = str(self.config.pois.context if self.config.pois else "")
+            # a bundle of these settings needs no second training; only where it is the run's, and up to date
+            record = self.ledger.record("pretrain") if self.ledger.status("pretrain").up_to_date else None
             with explained_writes(self.layout.folder):
                 found: Benchmark = import_module("mmgr.actions.benchmark").act(
                     self.config,
@@ -184,6 +186,7 @@ class Run:
                     concatenated=concatenated,
                     probe=probe,
                     force=force,
+                    trained=None if record is None else float(record["seconds"]),
                 )
         return found
 

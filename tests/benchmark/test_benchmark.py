@@ -116,8 +116,16 @@ def test_one_command_scores_names_failures_and_goes_on(here: Run) -> None:
 
     # the row `mmgr` is what `mmgr pretrain` and `mmgr embed` make
     here.do("pretrain")
+    record = here.ledger.record("pretrain")
+    assert record is not None
     embedded = np.stack(list(here.embed()["embedding"]))
     np.testing.assert_array_equal(vectors_of(folder / "rows" / "mmgr"), embedded)
+
+    # and now that the run has trained so, its bundle is taken
+    anew = here.benchmark(rows=["mmgr"], force=True)
+    assert anew.outcomes[0].seconds >= record["seconds"]
+    np.testing.assert_array_equal(vectors_of(folder / "rows" / "mmgr"), embedded)
+    assert not (folder / "work" / "mmgr" / "pretrain").exists()
 
 
 @pytest.mark.usefixtures("own")

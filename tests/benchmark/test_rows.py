@@ -51,12 +51,14 @@ def test_a_row_of_weights_says_that_none_are_named(context: Callable[[str], Cont
 @pytest.mark.parametrize("name", ["srai-counts", "hex2vec"])
 def test_rows_of_srai_run_or_say_what_to_install(name: str, context: Callable[[str], Context]) -> None:
     try:
-        found = ROWS[name].make(context(name))
+        found, again = (ROWS[name].make(context(folder)) for folder in ("one", "two"))
     except LeftOut as reason:
         assert "pip install 'mmgr[srai]'" in str(reason)  # noqa: PT017 - either is right
         return
     assert isinstance(found, Made)
+    assert isinstance(again, Made)
     assert np.isfinite(found.vectors).all()
+    np.testing.assert_array_equal(found.vectors, again.vectors)
     if name == "srai-counts":
         own = context(name)
         expected = own.store.bags.counts(len(own.store.info.taxonomy))

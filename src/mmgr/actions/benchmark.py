@@ -29,6 +29,7 @@ def act(
     concatenated: bool = True,
     probe: ProbeName | None = None,
     force: bool = False,
+    trained: float | None = None,
 ) -> Benchmark:
     """Make the rows that are not there yet, score all, and write table and figure.
 
@@ -46,6 +47,8 @@ def act(
         The small model; by default the first that the configuration names.
     force
         Whether rows are made again that are there.
+    trained
+        Seconds that the run's own training took, where its bundle is up to date: the row of that recipe takes it.
 
     Raises
     ------
@@ -63,18 +66,24 @@ def act(
         seed=config.seed,
     )
     _check_splits(scorer, units)
-    outcomes = _make(config, layout, rows, shared=shared, force=force)
+    outcomes = _make(config, layout, rows, shared=shared, force=force, seconds=trained)
     made = [outcome for outcome in outcomes if outcome.state == "made"]
     scores, chosen = _score(config, layout, made, units, scorer, concatenated=concatenated)
-    trained = {row.name for row in rows if row.trained} & {row.name for row in made}
-    settings = _settings(config) if trained and config.images is not None else {}
+    of_training = {row.name for row in rows if row.trained} & {row.name for row in made}
+    settings = _settings(config) if of_training and config.images is not None else {}
     found = Benchmark(config.name, MAIN, settings, outcomes, scores, chosen)
     _write(found, layout)
     return found
 
 
 def _make(
-    config: Config, layout: Layout, rows: Sequence[Row], *, shared: Mapping[str, Any], force: bool
+    config: Config,
+    layout: Layout,
+    rows: Sequence[Row],
+    *,
+    shared: Mapping[str, Any],
+    force: bool,
+    seconds: float | None,
 ) -> list[Outcome]:
     pretrain = config.pretrain.model_dump(mode="json", exclude={"tensorboard", "probe_every", "checkpoint_every"})
     trained = {"pretrain": pretrain, "embed": config.embed.model_dump(mode="json")}
@@ -87,7 +96,7 @@ def _make(
         outcome = None if force else made_before(folder, key)
         if outcome is None:
             log.info("row %d of %d  %s: %s", number, len(rows), row.name, row.title)
-            outcome = make_row(row, Context(config, layout, work), folder, key)
+            outcome = make_row(row, Context(config, layout, work, seconds), folder, key)
             told = outcome.reason if outcome.state != "made" else f"{outcome.dimensions} dimensions"
             log.info("%-18s  %s (%s) in %.1f s", row.name, outcome.state, told, outcome.seconds)
         else:

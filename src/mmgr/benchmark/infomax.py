@@ -112,6 +112,7 @@ class GraphInfomax(nn.Module):
 
 def infomax(context: Context) -> Made:
     """Train the graph on the whole city and return its regions; those without POIs hold the mean of the others."""
+    _ = context.centres  # left out where there are none
     places = context.points.geometry.get_coordinates().to_numpy()
     category = context.points["category"].to_numpy(np.int64)
     regions = context.store.regions
@@ -121,13 +122,12 @@ def infomax(context: Context) -> Made:
     rows, region = np.unique(owner[first], return_inverse=True)
     if len(rows) < 2 or len(poi) < 2:
         raise LeftOut("fewer than two regions have POIs as points inside them")
-    centres = regions.geometry.centroid.get_coordinates().to_numpy()[rows]
     area = regions["area_km2"].to_numpy()[rows]
     graph = CityGraph(
         features=torch.from_numpy(_standard(context.categories.vectors)[category[poi]]),
         pois=_adjacency(places[poi], reach=np.inf),
         region=torch.from_numpy(region.astype(np.int64)),
-        regions=_adjacency(centres, reach=FAR * context.store.info.edge),
+        regions=_adjacency(context.centres[rows], reach=FAR * context.store.info.edge),
         area=torch.from_numpy(area / area.sum()).float(),
     )
     model, found = train(graph, seed=context.seed)

@@ -38,7 +38,7 @@ def poi_context(context: Context) -> Vectors:
     from mmgr.actions.embed import context_vectors, scales_of  # noqa: PLC0415 - numba loads slowly
 
     assert context.config.pois is not None  # noqa: S101 - a row of POIs has some
-    _ = context.points  # left out where there are none
+    _ = context.points, context.centres  # left out where there are none
     regions = context.store.regions
     scales = scales_of(context.config.pois.context or "auto", context.tables, regions)
     vectors = context_vectors(context.tables, regions, scales)
@@ -51,8 +51,7 @@ def count_table(context: Context) -> Vectors:
     """Return ``log(1 + count)`` of each category within several radii."""
     from mmgr.contexts import CountTable  # noqa: PLC0415 - numba loads slowly
 
-    regions = context.store.regions
-    return np.asarray(CountTable(context.points).fit(regions).transform(regions), np.float32)
+    return np.asarray(CountTable(context.points).fit_transform(context.centres), np.float32)
 
 
 def mean_vectors(bags: PoiBags, vectors: Vectors) -> Vectors:

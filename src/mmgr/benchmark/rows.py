@@ -56,7 +56,9 @@ class Context:
     layout: Layout
     """Where the run's artefacts lie."""
     folder: Path
-    """A folder of the row's own, kept until the row is done: what a killed row goes on from."""
+    """A folder of the row's own: what a killed row goes on from."""
+    trained: float | None = None
+    """Seconds that the run's own training took, where its bundle is up to date."""
 
     @property
     def seed(self) -> int:
@@ -72,6 +74,19 @@ class Context:
     def store(self) -> RegionStore:
         """The regions, their patches and POIs."""
         return RegionStore(self.layout.regions)
+
+    @cached_property
+    def centres(self) -> NDArray[np.float64]:
+        """Centres of the regions in metres, shape ``(n, 2)``.
+
+        Raises
+        ------
+        LeftOut
+            If regions have no place, as samples of the research code.
+        """
+        if not self.store.info.crs:
+            raise LeftOut("it asks where regions are, and these have no place")
+        return np.asarray(self.store.regions.geometry.centroid.get_coordinates().to_numpy(), np.float64)
 
     @cached_property
     def tables(self) -> PoiTables:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
+from io import StringIO
 from itertools import pairwise
 from typing import Any
 
@@ -41,7 +42,7 @@ def hex2vec(context: Context) -> Made:
     regions, features, joint = _tables(context, srai)
     near = srai["neighbourhoods"].AdjacencyNeighbourhood(regions)
     _check_neighbours(regions, near)
-    embedder = srai["embedders"].Hex2VecEmbedder(encoder_sizes=SIZES)
+    embedder = _in_order(srai["embedders"].Hex2VecEmbedder)(encoder_sizes=SIZES)
     settings = {
         "max_epochs": EPOCHS, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
         "enable_model_summary": False, "accelerator": "cpu", "default_root_dir": context.folder,
@@ -70,9 +71,11 @@ def _srai() -> dict[str, Any]:
 
 def _tables(context: Context, srai: dict[str, Any]) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, gpd.GeoDataFrame]:
     """Return regions, POIs and their pairs under the names of columns and indices that srai knows."""
+    _ = context.centres  # left out where there are none
     points, taxonomy = context.points, context.tables.taxonomy
     names = np.array(taxonomy.names, object)[points["category"].to_numpy()]
-    regions = context.store.regions[["geometry"]].to_crs(4326).rename_axis("region_id")
+    # numbers instead of names: srai keeps them in sets, and the order of a set of text differs from process to process
+    regions = context.store.regions[["geometry"]].to_crs(4326).reset_index(drop=True).rename_axis("region_id")
     places = points.geometry.to_crs(4326).to_numpy()
     features = gpd.GeoDataFrame({"poi": names}, geometry=places, crs=4326).rename_axis("feature_id")
     with _calm():
@@ -80,6 +83,17 @@ def _tables(context: Context, srai: dict[str, Any]) -> tuple[gpd.GeoDataFrame, g
     if not len(joint):
         raise LeftOut("no region holds a POI that is a point")
     return regions, features, joint
+
+
+def _in_order(kind: Any) -> Any:
+    """Return an embedder whose table of counts has the regions' order; a join leaves it to chance."""
+
+    class InOrder(kind):  # type: ignore[misc] # srai is not there when types are checked
+        def _get_raw_counts(self, regions_gdf: Any, features_gdf: Any, joint_gdf: Any) -> Any:
+            found = super()._get_raw_counts(regions_gdf, features_gdf, joint_gdf)
+            return found.loc[regions_gdf.index, sorted(found.columns)]
+
+    return InOrder
 
 
 def _check_neighbours(regions: gpd.GeoDataFrame, near: Any) -> None:
@@ -93,16 +107,16 @@ def _check_neighbours(regions: gpd.GeoDataFrame, near: Any) -> None:
 
 
 def _ordered(context: Context, found: Any) -> np.ndarray:
-    vectors = found.loc[context.store.regions.index].to_numpy(np.float32)
+    vectors = found.loc[range(len(context.store))].to_numpy(np.float32)
     return filled(vectors, context.store.bags.known)
 
 
 @contextmanager
 def _calm() -> Iterator[None]:
-    """Keep another library's warnings and log lines off the console while the block runs."""
+    """Keep another library's warnings, bars and log lines off the console while the block runs."""
     noisy = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")]
     levels = [logger.level for logger in noisy]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         for logger in noisy:
             logger.setLevel(logging.ERROR)

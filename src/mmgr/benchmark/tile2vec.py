@@ -19,7 +19,7 @@ from mmgr.benchmark.rows import Context, Made
 from mmgr.learn.data import Batch, Batches
 from mmgr.learn.embed import embed
 from mmgr.learn.model import MultiModalModel, seeded_model
-from mmgr.learn.recipes import Augmentation, Recipe
+from mmgr.learn.recipes import Augmentation
 
 MARGIN = 10.0
 """By how much a distant tile is to lie further away, in squared distance of features."""
@@ -72,10 +72,9 @@ class Neighbours:
 class Tile2Vec:
     """The objective, on the encoder's features themselves."""
 
-    def __init__(self, model: MultiModalModel, batches: Batches, views: Views) -> None:
+    def __init__(self, model: MultiModalModel, batches: Batches, centres: NDArray[np.float64], views: Views) -> None:
         self.model, self.batches, self.views = model, batches, views
-        places = batches.store.regions.geometry.centroid.get_coordinates().to_numpy()
-        self.neighbours = Neighbours(places, batches.rows, batches.store.info.edge)
+        self.neighbours = Neighbours(centres, batches.rows, batches.store.info.edge)
 
     def modules(self) -> nn.ModuleList:
         """Return the network."""
@@ -114,12 +113,9 @@ def tile2vec(context: Context) -> Made:
     """Train Tile2Vec and return the encoder's features."""
     recipe, store = context.recipe, context.store
     batches = Batches(store, recipe, context.seed)
-    objective = _new(recipe, batches, context.seed)
+    model = seeded_model(recipe, None, store.info.bands, context.seed)
+    objective = Tile2Vec(model, batches, context.centres, Views(recipe, context.seed))
     train(objective, batches, recipe, seed=context.seed, device=context.device, what="Tile2Vec")
     vectors = embed(objective.model, store, recipe, device=context.device).image
     note = f"whole patches, flipped and turned; margin {MARGIN:g}"
     return Made(vectors, sum(weight.numel() for weight in objective.learned()), note)
-
-
-def _new(recipe: Recipe, batches: Batches, seed: int) -> Tile2Vec:
-    return Tile2Vec(seeded_model(recipe, None, batches.store.info.bands, seed), batches, Views(recipe, seed))

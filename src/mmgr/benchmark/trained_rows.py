@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -10,6 +11,7 @@ from pathlib import Path
 from mmgr.benchmark.rows import Context, Kind, Made, Row
 from mmgr.benchmark.settings import departures, pretrain_of
 from mmgr.embeddings import read_embeddings
+from mmgr.files import remove_tree
 from mmgr.layout import Layout
 
 
@@ -38,20 +40,26 @@ class RowLayout(Layout):
 def by_recipe(context: Context, recipe: str) -> Made:
     """Train by a recipe and return `[image, POI]`, as `mmgr pretrain` and `mmgr embed` make it.
 
-    A killed training goes on from its last checkpoint.
+    A killed training goes on from its last checkpoint. Where the run itself has trained so, its bundle is taken.
     """
     from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
 
-    pretrain = pretrain_of(context.config.pretrain, recipe)
+    mine = context.config.pretrain
+    pretrain, before = pretrain_of(mine, recipe), 0.0
+    if context.trained is not None and mine.bundle is None and recipe == mine.recipe:
+        pretrain, before = pretrain.model_copy(update={"bundle": context.layout.bundle}), context.trained
+        remove_tree(context.folder / "pretrain")  # begun before the run trained so
+    start = time.perf_counter()
     config = context.config.model_copy(update={"pretrain": pretrain})
     layout = RowLayout(context.folder, context.layout)
     for stage in ("pretrain", "embed"):
         import_module(f"mmgr.actions.{stage}").act(config, layout)
+    seconds = before + time.perf_counter() - start
     vectors = read_embeddings(layout.embeddings / "embeddings.parquet")
     if config.images is None:
-        return Made(vectors, note="no images: POIs alone, nothing trained")
+        return Made(vectors, note="no images: POIs alone, nothing trained", seconds=seconds)
     count = sum(weight.numel() for weight in load_bundle(layout.bundle).model.parameters())
-    return Made(vectors, count, departures(context.config.pretrain, recipe))
+    return Made(vectors, count, departures(mine, recipe), seconds)
 
 
 def elsewhere(context: Context, module: str, name: str) -> Made:
