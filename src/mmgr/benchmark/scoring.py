@@ -16,7 +16,7 @@ from mmgr.config import Evaluate, Task
 from mmgr.console import log, track
 from mmgr.evaluate import Scores, Units, check_splits
 from mmgr.evaluate.plans import SplitPlan
-from mmgr.evaluate.probes import ProbeName
+from mmgr.evaluate.probes import ProbeName, probe_names
 from mmgr.evaluate.scores import compare
 from mmgr.evaluate.trials import Trial, make_trial, predict_held_out
 from mmgr.files import fingerprint, read_json, settings_hash, write_aside, write_json
@@ -76,7 +76,9 @@ class Scorer:
         trials: list[Trial] = []
         found, chosen = [], {}
         for plan in check_splits(units, self.settings, edge=self.edge, seed=self.seed):
-            name = self.probe if plan.protocol is None else plan.protocol.name
+            # the linear probe has another name for each kind of label
+            linear = probe_names((self.probe,), task.label)[0]
+            name = linear if plan.protocol is None else plan.protocol.name
             own = []
             for row, X in track(tables.items(), f"scores {task.name}", total=len(tables)):
                 predicted = self._row(base | {"split": plan.kind, "row": keys[row]}, units, X, plan)

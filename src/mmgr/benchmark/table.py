@@ -79,7 +79,7 @@ def _setting(found: Benchmark) -> str:
 def _about_differences() -> str:
     return (
         "Paired by fold and seed on the same folds and probe, with 95 % intervals (Nadeau and Bengio 2003); **bold** "
-        "where the interval leaves out no difference. Of metrics marked ↓ less is better."
+        "where the interval leaves out no difference and that is worth a word. Of metrics marked ↓ less is better."
     )
 
 

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from scipy import sparse
+
+from mmgr.benchmark.concatenation import NAME
+from mmgr.benchmark.scoring import Scored, Scorer
+from mmgr.config import Evaluate, Task
+from mmgr.evaluate import Units, score_features
+
+
+def shares(folder: Path) -> Units:
+    """144 regions with shares of three classes."""
+    labels = folder / "labels.gpkg"
+    labels.write_bytes(b"labels")
+    x, y = np.meshgrid(np.arange(12) * 100.0, np.arange(12) * 100.0)
+    cells = gpd.GeoSeries(shapely.box(x.ravel(), y.ravel(), x.ravel() + 100, y.ravel() + 100), crs="EPSG:32611")
+    given = {"name": "use", "path": labels, "kind": "polygon_shares", "column": "use"}
+    return Units(
+        task=Task.model_validate(given),
+        ids=np.arange(144).astype(object),
+        geometry=cells,
+        centres=shapely.get_coordinates(cells.centroid.to_numpy()),
+        group=np.full(144, "", object),
+        values=np.random.default_rng(0).dirichlet(np.ones(3), 144),
+        weights=sparse.csr_array(sparse.eye_array(144)),
+        coverage=np.ones(144),
+        classes=("a", "b", "c"),
+    )
+
+
+def test_scores_and_differences_are_those_of_the_evaluation(tmp_path: Path) -> None:
+    units = shares(tmp_path)
+    settings = Evaluate(folds=3, seeds=2, block=300.0, buffer=0.0, probes=("ridge",), splits=("blocks",))
+    rng = np.random.default_rng(1)
+    features = {name: rng.normal(size=(144, 4)).astype(np.float32) for name in ("image", "poi", "mmgr")}
+    rows = [Scored(name, f"key of {name}", vectors) for name, vectors in features.items()]
+    scorer = Scorer(tmp_path / "predictions", settings, "ridge", 100.0, 0)
+    found, chosen = scorer.score(units.task, units, rows, [["image"], ["poi"]], "mmgr")
+    expected = score_features(units, features, settings, edge=100.0, seed=0, main="mmgr")
+    own = {score.features: score for score in found.records}
+    for score in expected.records:
+        assert own[score.features].metrics == score.metrics
+        assert own[score.features].probe == score.probe == "softmax"
+    known = {(d.other, d.metric): d for d in found.differences}
+    assert all(known[d.other, d.metric] == d for d in expected.differences)
+    assert chosen == {"blocks": [{"image": 6}, {"poi": 6}]}
+    # what is read again is what was made
+    again, chosen_again = scorer.score(units.task, units, rows, [["image"], ["poi"]], "mmgr")
+    assert again.records == found.records
+    assert chosen_again == chosen
+    assert NAME in own
