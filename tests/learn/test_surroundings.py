@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmgr.learn import surroundings
-from mmgr.learn.surroundings import image_surroundings
+from mmgr.learn.surroundings import image_surroundings, standardise_by_group
 
 
 def city(seed: int, regions: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,3 +71,37 @@ def test_bits_do_not_depend_on_the_parts(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_nothing_to_look_around_for_gives_no_dimension(known: int, scales: list[float]) -> None:
     image, _, centres = city(4)
     assert image_surroundings(image, np.arange(40) < known, centres, scales=scales, dimensions=4).shape == (40, 0)
+
+
+def test_cities_in_another_light_become_alike() -> None:
+    image, _, _ = city(5, regions=400)
+    group = np.repeat(np.array(["dawn", "noon"], object), 200)
+    image[200:] = image[200:] * 3 + 5
+    found = standardise_by_group(image, np.ones(400, bool), group)
+    assert found.dtype == np.float32
+    # shrunk by 20 images of all: nearly, not wholly, alike
+    assert abs(found[:200].mean(0) - found[200:].mean(0)).max() < 0.3
+    assert np.allclose(found.std(0), 1, atol=0.15)
+
+
+def test_a_group_is_shrunk_towards_all_by_its_size() -> None:
+    image, known, _ = city(6)
+    group = np.where(np.arange(40) < 10, "small", "large").astype(object)
+    found = standardise_by_group(image, known, group)
+    own, everything = image[(group == "small") & known].astype(float), image[known].astype(float)
+    weight = len(own) / (len(own) + 20)
+    mean = weight * own.mean(0) + (1 - weight) * everything.mean(0)
+    variance = weight * own.var(0) + (1 - weight) * everything.var(0)
+    assert np.allclose(found[(group == "small") & known], (own - mean) / np.sqrt(variance), atol=1e-4)
+    assert (found[~known] == 0).all()
+
+
+def test_one_group_keeps_its_shape_and_constants_stay_finite() -> None:
+    image, known, _ = city(7)
+    image[:, 0] = 3.0
+    found = standardise_by_group(image, known, np.full(40, "", object))
+    assert np.isfinite(found).all()
+    assert (found[:, 0] == 0).all()
+    for feature in range(1, 6):
+        assert np.corrcoef(found[known, feature], image[known, feature])[0, 1] == pytest.approx(1)
+    assert (standardise_by_group(image, np.zeros(40, bool), np.full(40, "", object)) == 0).all()

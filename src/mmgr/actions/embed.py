@@ -146,7 +146,7 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
     from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
     from mmgr.learn.embed import embed, random_model  # noqa: PLC0415
     from mmgr.learn.quantised import quantised_encoder  # noqa: PLC0415
-    from mmgr.learn.surroundings import image_surroundings  # noqa: PLC0415
+    from mmgr.learn.surroundings import image_surroundings, standardise_by_group  # noqa: PLC0415
 
     bundle = load_bundle(layout.bundle)
     recipe = bundle.recipe
@@ -156,28 +156,30 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
         encode = quantised_encoder(model, store, recipe) if quantised else None
         return embed(model, store, recipe, device="cpu" if quantised else config.pretrain.device, encode=encode)
 
+    scales = [scale * store.info.edge for scale in recipe.image_scales]
+
+    def of_images(found: Embeddings) -> NDArray[np.float32]:
+        own = found.image
+        if recipe.groups_alike:
+            own = standardise_by_group(own, found.has_image, store.regions["group"].to_numpy(object))
+        around = image_surroundings(
+            own, found.has_image, centres_of(store.regions), scales=scales, dimensions=recipe.image_components
+        )
+        return np.hstack([own, around])
+
     trained = describe(bundle.model)
     untrained = random_model(recipe, bundle.model.category_vectors, store.info.bands, seed=config.seed)
-    random = describe(untrained)
-    scales = [scale * store.info.edge for scale in recipe.image_scales]
-    around = image_surroundings(
-        trained.image,
-        trained.has_image,
-        centres_of(store.regions),
-        scales=scales,
-        dimensions=recipe.image_components,
-    )
+    image, random, poi = of_images(trained), of_images(describe(untrained)), trained.poi
     facts: dict[str, Any] = {
         "recipe": recipe.name,
         "engine": config.embed.engine,
-        "image_surroundings_metres": scales if around.shape[1] else [],
+        "image_surroundings_metres": scales if image.shape[1] > trained.image.shape[1] else [],
     }
-    image, poi = np.hstack([trained.image, around]), trained.poi
     if poi.shape[1] and recipe.poi_context and config.pois:
         context, more = _context(layout, store, config.pois.context)
         poi = np.hstack([poi, context])
         facts |= more
-    parts = {"embeddings": np.hstack([image, poi]), "image": image, "random": random.image}
+    parts = {"embeddings": np.hstack([image, poi]), "image": image, "random": random}
     if poi.shape[1]:
         parts["poi"] = poi
     files = read_json(layout.bundle / "manifest.json").get("files", {})

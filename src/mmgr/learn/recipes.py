@@ -80,6 +80,8 @@ class Recipe(Choices):
     """Whether log densities of POIs stand beside the POI encoder's readout in the embedding."""
 
     # what lies around a region, beside its own parts in the embedding; nothing of it is trained
+    groups_alike: bool = True
+    """Whether the image vectors of each group of regions, such as a city, get one mean and one spread."""
     image_scales: tuple[Positive, ...] = (1.0, 2.0)
     """Standard deviations, in edges of a region, of the weights by distance under which neighbours' image
     vectors are averaged; none leaves the surroundings out."""
@@ -198,6 +200,7 @@ _PUBLISHED = Recipe(
     mask_same_unit=False,
     counts_weight=0.0,
     density_features=False,
+    groups_alike=False,
     image_scales=(),
     poi_context=False,
     augmentation=Augmentation(),
@@ -226,7 +229,13 @@ RECIPES: dict[str, Recipe] = {
     ),
     # images alone, with our optimiser and views
     "simclr": Recipe(
-        name="simclr", intra_weight=1.0, counts_weight=0.0, density_features=False, image_scales=(), poi_context=False
+        name="simclr",
+        intra_weight=1.0,
+        counts_weight=0.0,
+        density_features=False,
+        groups_alike=False,
+        image_scales=(),
+        poi_context=False,
     ),
 }
 

@@ -15,10 +15,53 @@ from scipy.spatial import cKDTree
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
+SHRINK = 20.0
+"""A group of this many images is half its own measure, half that of all."""
 CUTOFF = 3.0
 """Standard deviations beyond which a Gaussian is taken as 0."""
 PART = 4096
 """Regions whose neighbours are in memory at a time."""
+
+
+def standardise_by_group(
+    image: NDArray[np.float32], has_image: NDArray[np.bool_], group: NDArray[np.object_]
+) -> NDArray[np.float32]:
+    """Give the image vectors of each group, such as a city, one mean and one spread.
+
+    Images of one city were taken in one light, by one sensor, over one soil; what an encoder makes of these says which
+    city it is, and a probe that was fitted in others errs in it. Nothing but images is used, those of test places too
+    (transductive). What truly differs between cities as a whole is lost to the image part.
+
+    Parameters
+    ----------
+    image
+        Image vectors of ``n`` regions, shape ``(n, F)``; a region without an image holds anything.
+    has_image
+        Shape ``(n,)``.
+    group
+        Name of each region's group, shape ``(n,)``.
+
+    Returns
+    -------
+    Shape ``(n, F)``; zeros, the mean, where there is no image. Means and variances of small groups are shrunk towards
+    those of all images, see :data:`SHRINK`; with one group, all that changes is the scale.
+    """
+    result = np.zeros_like(image)
+    if not has_image.any():
+        return result
+    known = image[has_image].astype(np.float64)
+    mean, variance = known.mean(axis=0), known.var(axis=0)
+    least = 1e-6 * max(float(variance.max()), 1e-12)  # a feature that never varies
+    for name in np.unique(group.astype(str)):
+        rows = np.flatnonzero(has_image & (group.astype(str) == name))
+        if not len(rows):
+            continue
+        own = image[rows].astype(np.float64)
+        weight = len(rows) / (len(rows) + SHRINK)
+        centre = weight * own.mean(axis=0) + (1 - weight) * mean
+        spread = weight * own.var(axis=0) + (1 - weight) * variance
+        result[rows] = (own - centre) / np.sqrt(spread + least)
+    return result
 
 
 def image_surroundings(
