@@ -32,7 +32,7 @@ def config_of(folder: Path, **choices: object) -> Config:
             "output": str(folder / "output"),
             "images": {"path": str(folder)},
             "regions": {"size": 500},
-            "pois": {"sources": [{"path": str(folder / "pois.csv"), "first_level": "a"}]},
+            "pois": {"sources": [{"path": str(folder / "pois.csv"), "first_level": "a"}], "context": []},
             "pretrain": small | choices,
         }
     )
@@ -66,7 +66,8 @@ def test_chosen_encoders_of_pois_reach_the_bundle_and_the_embeddings(tmp_path: P
     embed.act(config.model_copy(update={"pretrain": config.pretrain.model_copy(update={"poi_text": None})}), layout)
     found = gpd.read_parquet(layout.embeddings / "embeddings.parquet")
     table = np.stack(found["embedding"].to_numpy())
-    assert table.shape == (12, bundle.model.image_features + bundle.model.poi_features)
+    around = len(recipe.image_scales) * min(recipe.image_components, 11)  # 11 images have no more components
+    assert table.shape == (12, bundle.model.image_features + around + bundle.model.poi_features)
     assert np.isfinite(table).all()
 
 

@@ -12,7 +12,7 @@ from learn_samples import TAXONOMY, Vectors, make_bags, make_store, small_recipe
 from safetensors.torch import save_file
 
 from mmgr.bundle import load_bundle, save_bundle
-from mmgr.learn import pretrain as module
+from mmgr.learn import training as module
 from mmgr.learn.embed import embed
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.pretrain import pretrain

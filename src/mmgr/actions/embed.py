@@ -91,6 +91,8 @@ def _of_pois(layout: Layout, store: RegionStore, scales: Scales) -> tuple[Parts,
 
 def _context(layout: Layout, store: RegionStore, setting: Scales) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Return the vectors of the points around each region, and the scales that they were seen at."""
+    if not setting:
+        return np.zeros((len(store), 0), np.float32), {"poi_context_metres": []}
     tables = PoiTables.load(layout.pois)
     scales = scales_of(setting, tables, store.regions)
     around = context_vectors(tables, store.regions, scales)
