@@ -30,7 +30,7 @@ def configured(city: City, *, regions: str = GRID, source: str = SOURCE, more: s
     path.write_text(
         f"""\
 regions: {regions}
-pois: {{sources: [{source}]}}
+pois: {{sources: [{source}], context: [200, 400, 800, 1600, 3200]}}
 categories: {{dimensions: 8}}
 tasks:
   - {{name: population, kind: polygon_total, path: census.geojson, column: population, id: block, units: regions}}
@@ -60,7 +60,7 @@ def test_a_grid_of_cells_goes_from_start_to_end(city: City) -> None:
     assert sorted(path.stem for path in layout.embeddings.iterdir()) == ["embeddings", "poi"]
     vectors = read_embeddings(layout.embeddings / "embeddings.parquet")
     # 8 dimensions of the POIs inside; of those around, as many as tell 49 regions apart
-    assert vectors.shape == (49, 8 + 49)
+    assert vectors.shape == (49, 8 + 49)  # as many components as regions
     assert np.ptp(vectors, axis=0).max() > 0
     scores = run.evaluate().to_frame()
     assert set(scores["features"]) == {"POI only", "POI densities"}

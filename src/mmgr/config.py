@@ -288,9 +288,9 @@ class Pretrain(Section):
     """Whether the monitor is written for TensorBoard too, to `pretrain/tensorboard`; needs
     `pip install 'mmgr[tensorboard]'`. Turned on later, it takes effect with the next training."""
     probe_every: Count | None = None
-    """After every so many epochs the monitor scores the frozen features on each task's labels, by ridge under the
-    folds of `evaluate`. Whoever chooses epochs, or anything else, by these columns selects on labels, and the scores
-    of that run no longer tell of unseen places."""
+    """After every so many epochs the monitor scores what the encoders give, without what `embed` adds of the
+    surroundings, on each task's labels, by ridge under the folds of `evaluate`. Whoever chooses epochs, or anything
+    else, by these columns selects on labels, and the scores of that run no longer tell of unseen places."""
     compile: bool = False
     """Whether the image encoder's training steps are compiled (`torch.compile`): a minute or more at the start, for
     faster steps. Needs a C++ compiler on a CPU, Triton on a GPU."""
