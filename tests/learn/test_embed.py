@@ -9,7 +9,7 @@ from learn_samples import Vectors, make_store, small_recipe
 
 from mmgr.errors import ArtefactError
 from mmgr.learn.augment import make_views, whole
-from mmgr.learn.embed import embed, random_model
+from mmgr.learn.embed import embed, random_model, whole_views
 from mmgr.learn.model import MultiModalModel
 from mmgr.store import RegionStore
 
@@ -70,3 +70,9 @@ def test_another_store_is_refused(tmp_path: Path, store: RegionStore, model: Mul
     smaller = random_model(small_recipe(), vectors.vectors[:4], 3, seed=0)
     with pytest.raises(ArtefactError, match=r"6 POI categories, the model knows 4"):
         embed(smaller, store, model.recipe)
+
+
+@pytest.mark.parametrize("crop", [16, 31, 40, 64])
+def test_a_whole_patch_is_seen_through_the_filter_of_the_views(crop: int) -> None:
+    patches = torch.randint(0, 256, (3, 40, 40, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    assert torch.allclose(whole_views(patches, crop), make_views(patches, whole(3), crop), atol=1e-5)

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from mmgr.console import track
 from mmgr.errors import ArtefactError
-from mmgr.learn.augment import normalise, resize, whole
+from mmgr.learn.augment import normalise
 from mmgr.learn.data import PoiBatch, prefetched
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model
 from mmgr.learn.places import patch_frames
@@ -140,8 +141,11 @@ def _slices(patches: NDArray[np.uint8], batch: int) -> Iterator[NDArray[np.uint8
 
 def whole_views(patches: Tensor, crop: int) -> Tensor:
     """Resize and normalise patches, shape ``(B, H, W, C)`` to ``(B, C, crop, crop)``."""
-    images = patches.permute(0, 3, 1, 2).float() / 255
-    return normalise(resize(images, whole(len(images)).to(patches.device), crop))
+    images = patches.permute(0, 3, 1, 2).float().div_(255)
+    if images.shape[-2:] != (crop, crop):
+        # the filter of the views, which has one pass less to make where all patches are seen whole
+        images = interpolate(images, size=(crop, crop), mode="bilinear", antialias=True)
+    return normalise(images)
 
 
 def _filled(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -188,6 +188,8 @@ def _quantise(encoder: nn.Module, views: Tensor, folder: Path) -> Any:
     )
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # threads that wait by spinning stand still where cores are shared
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(small, options, providers=["CPUExecutionProvider"])
 
 
