@@ -61,8 +61,8 @@ def bench_embed(
     Returns
     -------
     ``regions_per_second``, ``bare_regions_per_second``, their ``ratio`` and ``cpu_ratio``; with the extra `onnx`,
-    on a CPU, ``int8_regions_per_second`` and ``int8_gain``; the similarity of vectors to those in float32, on images
-    that no range was found on, in ``cosine``: least, 1st percentile and median of each engine; and what was measured
+    on a CPU, ``int8_regions_per_second`` and ``int8_gain``; the similarity of vectors to those in float32, on
+    images that the store does not hold where the sample has others, in ``cosine``: least, 1st percentile and median of each engine; and what was measured
     on what.
 
     Raises
