@@ -60,10 +60,10 @@ def bench_embed(
 
     Returns
     -------
-    ``regions_per_second``, ``bare_regions_per_second``, their ``ratio`` and ``cpu_ratio``; with the extra `onnx`,
-    on a CPU, ``int8_regions_per_second`` and ``int8_gain``; the similarity of vectors to those in float32, on
-    images that the store does not hold where the sample has others, in ``cosine``: least, 1st percentile and median of each engine; and what was measured
-    on what.
+    ``regions_per_second``, ``bare_regions_per_second``, their ``ratio`` and ``cpu_ratio``; with the extra `onnx`, on a
+    CPU, ``int8_regions_per_second``, ``int8_gain`` and ``int8_cpu_gain``; in ``cosine`` the similarity of each
+    engine's vectors to those in float32, least, 1st percentile and median, on images that the store does not hold
+    where the sample has others; and what was measured on what.
 
     Raises
     ------
