@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pages import write_page
 
 from mmgr import Run
 from mmgr.actions.embed import centres_of, context_vectors, scales_of
 from mmgr.bench.machine import machine
 from mmgr.config import Evaluate
 from mmgr.evaluate import Scores, poi_density_features, read_units, score_features
-from mmgr.files import write_aside
 from mmgr.learn.embed import embed
 from mmgr.learn.pretrain import pretrain
 from mmgr.learn.recipes import RECIPES
@@ -32,7 +32,6 @@ from mmgr.pois import PoiTables
 from mmgr.store import RegionStore
 from mmgr.synth import Settings, write_city
 
-BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 TASKS = ("population", "economy", "function")
 Features = dict[str, NDArray[np.float32]]
 
@@ -150,13 +149,6 @@ def tables(scores: list[Scores], arguments: argparse.Namespace) -> str:
             cells.append(f"{np.mean(values):.3f}{spread}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def write_page(path: Path, text: str) -> None:
-    """Replace what stands between a page's marks."""
-    head, rest = path.read_text(encoding="utf-8").split(BEGIN, 1)
-    with write_aside(path) as aside:
-        aside.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

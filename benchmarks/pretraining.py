@@ -18,6 +18,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from pages import write_page
 
 from mmgr import Run
 from mmgr.bench.machine import machine
@@ -29,7 +30,6 @@ from mmgr.learn.recipes import RECIPES
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 NAMES = ("mmgr-2023-as-published", "mmgr-2023", "simclr", "mmgr")
 CONFIG = Path(__file__).parents[1] / "examples" / "california.yaml"
 LOSSES = {"intra": "image with image", "inter": "image with POIs", "counts": "POI densities from the image"}
@@ -137,14 +137,6 @@ def pairs(runs: list[dict[str, list[float]]], value: str, chance: str, digits: i
         return "-"
     values = " and ".join(f"{run[value][-1]:.{digits}f}" for run in runs)
     return f"{values} / {runs[0][chance][-1]:.{digits}f}"
-
-
-def write_page(path: Path, text: str) -> None:
-    """Replace what stands between a page's marks."""
-    page = path.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN, 1)
-    with write_aside(path) as aside:
-        aside.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
 
 
 def today() -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pages import write_page
 from singapore_rows import BASELINE, ROWS, City, Row, UnavailableError, vectors_of
 from singapore_tables import tables
 from singapore_units import TASKS, Units, read_pois
@@ -24,8 +25,6 @@ from singapore_units import TASKS, Units, read_pois
 from mmgr.bench.machine import machine, software
 from mmgr.evaluate.protocols import get_protocol
 from mmgr.files import write_aside
-
-BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 
 
 def main() -> None:
@@ -43,7 +42,7 @@ def main() -> None:
     text = tables(run["results"])
     print(text)
     if asked.write is not None:
-        write_page(asked.write, text, run)
+        write_page(asked.write, page_text(text, run))
 
 
 def arguments() -> argparse.Namespace:
@@ -155,18 +154,11 @@ def write_run(path: Path, run: dict[str, Any]) -> None:
     run |= head
 
 
-def write_page(path: Path, text: str, run: dict[str, Any]) -> None:
-    """Replace what stands between a page's marks."""
-    page = path.read_text(encoding="utf-8")
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise SystemExit(f"{path} needs one line {BEGIN} and, below it, one line {END}")
-    head, rest = page.split(BEGIN)
+def page_text(text: str, run: dict[str, Any]) -> str:
+    """Return what the page says between its marks."""
     made = run["machine"]
-    note = (
-        f"Finished {run['date']} on {made['cores']} cores ({made['cpu']}, {made['memory_gb']} GB), shared with others."
-    )
-    with write_aside(path) as aside:
-        aside.write_text(f"{head}{BEGIN}\n\n{note}\n\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    shared = f"{made['cores']} cores ({made['cpu']}, {made['memory_gb']} GB), shared with others."
+    return f"Finished {run['date']} on {shared}\n\n{text}"
 
 
 if __name__ == "__main__":

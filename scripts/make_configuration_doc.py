@@ -30,6 +30,7 @@ SECTIONS = {
     "pois.sources (kind: counts)": config.CountSource,
     "categories": config.Categories,
     "pretrain": config.Pretrain,
+    "embed": config.Embed,
     "tasks": config.Task,
     "evaluate": config.Evaluate,
     "finetune": config.Finetune,

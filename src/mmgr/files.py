@@ -136,6 +136,21 @@ def check_schema(found: object, known: int, *, path: Path, stage: str) -> None:
         raise ArtefactError(f"{path} has schema version {found}, this MMGR reads {known}; run `mmgr {stage}` again.")
 
 
+def read_versioned(path: Path, known: int, *, stage: str) -> dict[str, Any]:
+    """Read a JSON artefact that says its schema version.
+
+    Raises
+    ------
+    ArtefactError
+        If it is missing or torn, no object, or of another version; names the stage to run again.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ArtefactError(f"{path} is not what `mmgr {stage}` of this version writes; run it again.")
+    check_schema(value.get("schema_version"), known, path=path, stage=stage)
+    return value
+
+
 def existing_file(path: Path, *, what: str) -> Path:
     """Return ``path`` if it is a file with content.
 

@@ -358,6 +358,12 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         inputs={},
         outputs=(layout.embeddings,),
     )
+    yield from _stages_on_labels(config, layout)
+
+
+def _stages_on_labels(config: Config, layout: Layout) -> Iterator[Stage]:
+    """Yield the stages that come after the embeddings."""
+    shown = config.model_dump(mode="json")
     yield Stage(
         name="evaluate",
         title="score the vectors beside baselines",

@@ -13,7 +13,7 @@ from mmgr import cli
 from mmgr.bench.published import PublishedStep, published_batches
 from mmgr.bench.rates import Span, in_turns, median_rate, median_ratio
 from mmgr.bench.sample import CATEGORIES, category_table, sample_store
-from mmgr.learn.data import PoiBatch
+from mmgr.learn.poi_batch import PoiBatch
 
 SMALL = ("--encoder", "test_resnet", "--crop", "32", "--batch", "6", "--steps", "2", "--rounds", "1", "--pixels", "48")
 

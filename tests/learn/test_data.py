@@ -10,7 +10,8 @@ import torch
 from learn_samples import PIXELS, make_bags, make_store, small_recipe
 
 from mmgr.errors import ArtefactError
-from mmgr.learn.data import Batches, PoiBatch, prefetched
+from mmgr.learn.data import Batches, prefetched
+from mmgr.learn.poi_batch import PoiBatch
 from mmgr.store import RegionStore
 
 

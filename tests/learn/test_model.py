@@ -10,9 +10,9 @@ from learn_samples import Vectors, make_bags, small_recipe
 from torch import Tensor
 
 from mmgr.errors import ConfigError
-from mmgr.learn.data import PoiBatch
 from mmgr.learn.losses import cross_modal, nt_xent
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
+from mmgr.learn.poi_batch import PoiBatch
 
 SIZE = 6
 

@@ -11,8 +11,8 @@ from shapely.geometry import Polygon, box
 from torch import Tensor
 
 from mmgr.learn.augment import ViewParameters, draw, resize, whole
-from mmgr.learn.data import PoiBatch
-from mmgr.learn.places import patch_frames, places_in_patch, seen_in_patches, seen_in_views
+from mmgr.learn.places import patch_frames, seen_in_patches, seen_in_views
+from mmgr.learn.poi_batch import PoiBatch, places_in_patch
 from mmgr.learn.recipes import RECIPES
 from mmgr.store import PoiBags
 

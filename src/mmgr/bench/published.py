@@ -20,8 +20,8 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
 from mmgr.learn.augment import IMAGENET_MEAN, IMAGENET_STD
-from mmgr.learn.data import PoiBatch
 from mmgr.learn.encoders import image_encoder
+from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.poi_encoders import PoiEncoder
 
 WORKERS = 6

@@ -11,9 +11,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from mmgr.benchmark.cache import Outcome
-from mmgr.errors import ArtefactError
 from mmgr.evaluate import METRICS, Score, Scores
-from mmgr.files import check_schema, read_json, write_json
+from mmgr.files import read_versioned, write_json
 
 SCHEMA_VERSION = 1
 """Version of ``benchmark.json``."""
@@ -78,10 +77,7 @@ class Benchmark:
         ArtefactError
             If there is no such file, or one of another version.
         """
-        value = read_json(path)
-        if not isinstance(value, dict):
-            raise ArtefactError(f"{path} is no benchmark; run `mmgr benchmark` again.")
-        check_schema(value.get("schema_version"), SCHEMA_VERSION, path=path, stage="benchmark")
+        value = read_versioned(path, SCHEMA_VERSION, stage="benchmark")
         outcomes = tuple(Outcome(**record) for record in value["rows"])
         scores = Scores.from_json(value)
         return cls(value["title"], value["main"], value["shared"], outcomes, scores, value["chosen"])

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmgr.errors import ArtefactError
 from mmgr.evaluate.interval_scores import IntervalScore
 from mmgr.evaluate.records import Scores
-from mmgr.files import check_schema, read_json, write_json
+from mmgr.files import read_versioned, write_json
 
 SCHEMA_VERSION = 3
 """Version of the file below; 1 was the list of scores alone, 2 had no differences and no curves."""
@@ -47,9 +46,6 @@ class Results:
         ArtefactError
             If there is no such file, or one of another version.
         """
-        value = read_json(path)
-        if not isinstance(value, dict):
-            raise ArtefactError(f"{path} is of an older MMGR; run `mmgr evaluate` again.")
-        check_schema(value.get("schema_version"), SCHEMA_VERSION, path=path, stage="evaluate")
+        value = read_versioned(path, SCHEMA_VERSION, stage="evaluate")
         intervals = tuple(IntervalScore.from_json(record) for record in value["intervals"])
         return cls(Scores.from_json(value), intervals, tuple(value["applicability"]))

@@ -6,7 +6,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import TypeVar
@@ -18,10 +18,11 @@ from torch import Tensor
 
 from mmgr.errors import ArtefactError
 from mmgr.learn.negatives import Negatives
-from mmgr.learn.places import patch_frames, places_in_patch
+from mmgr.learn.places import patch_frames
+from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.recipes import Recipe
 from mmgr.learn.share import Share
-from mmgr.store import PoiBags, RegionStore
+from mmgr.store import RegionStore
 
 T = TypeVar("T")
 
@@ -39,53 +40,6 @@ class Purpose(IntEnum):
     VIEWS = 2
     DROPOUT = 3
     HELD_OUT = 10
-
-
-@dataclass(frozen=True, slots=True)
-class PoiBatch:
-    """The POIs of ``B`` regions, as ``m`` entries."""
-
-    category: Tensor
-    """Shape ``(m,)``, int64."""
-    count: Tensor
-    """How many POIs an entry stands for, shape ``(m,)``."""
-    owner: Tensor
-    """Region of each entry, 0 .. B - 1, shape ``(m,)``, int64."""
-    present: Tensor
-    """Whether a region has POIs, shape ``(B,)``, bool."""
-    known: Tensor
-    """Whether a source covers a region (its POIs may be none), shape ``(B,)``, bool."""
-    log_density: Tensor
-    """``log(1 + POIs per km2)`` of each category, shape ``(B, categories)``; 0 where unknown."""
-    place: Tensor
-    """Where each entry lies in the patch or view, right and down from its top left as parts of its edge,
-    shape ``(m, 2)``; NaN where unknown, or where no recipe asks."""
-
-    def __len__(self) -> int:
-        return len(self.present)
-
-    @classmethod
-    def from_bags(cls, bags: PoiBags, categories: int, frames: NDArray[np.float32] | None = None) -> PoiBatch:
-        """Make tensors of some regions' POIs, with places where the frames of their patches are given."""
-        some = bags.count > 0  # an entry that stands for no POI is none
-        place = np.full_like(bags.offset, np.nan) if frames is None else places_in_patch(bags, frames)
-        return cls(
-            category=torch.from_numpy(bags.category[some].astype(np.int64)),
-            count=torch.from_numpy(bags.count[some]),
-            owner=torch.from_numpy(bags.owner[some]),
-            present=torch.from_numpy(np.bincount(bags.owner[some], minlength=len(bags)) > 0),
-            known=torch.from_numpy(bags.known),
-            log_density=torch.from_numpy(np.log1p(np.nan_to_num(bags.densities(categories)))),
-            place=torch.from_numpy(place[some]),
-        )
-
-    def to(self, device: torch.device) -> PoiBatch:
-        """Move the entries to a device; from pinned memory the host does not wait for it."""
-        return self.changed(lambda part: part.to(device, non_blocking=True))
-
-    def changed(self, change: Callable[[Tensor], Tensor]) -> PoiBatch:
-        """Do something to all tensors."""
-        return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from torch.nn.functional import interpolate
 from mmgr.console import track
 from mmgr.errors import ArtefactError
 from mmgr.learn.augment import normalise
-from mmgr.learn.data import PoiBatch, prefetched
+from mmgr.learn.data import prefetched
 from mmgr.learn.model import MultiModalModel, choose_device, seeded_model
 from mmgr.learn.places import patch_frames
+from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.recipes import Recipe
 from mmgr.store import RegionStore
 

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmgr.errors import ConfigError
-from mmgr.learn.data import PoiBatch
 from mmgr.learn.encoders import image_encoder, view_scale
 from mmgr.learn.losses import Contrast, cross_modal, nt_xent, retrieval
 from mmgr.learn.places import seen_in_patches
+from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.poi_encoders import PoiEncoder
 from mmgr.learn.recipes import Recipe
 from mmgr.learn.share import Share

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -14,10 +13,7 @@ from torch import Tensor
 
 from mmgr.imagery.plan import patch_squares
 from mmgr.learn.augment import ViewParameters, whole
-from mmgr.store import PoiBags
-
-if TYPE_CHECKING:
-    from mmgr.learn.data import PoiBatch
+from mmgr.learn.poi_batch import PoiBatch
 
 
 def patch_frames(regions: gpd.GeoDataFrame) -> NDArray[np.float32]:
@@ -35,25 +31,6 @@ def patch_frames(regions: gpd.GeoDataFrame) -> NDArray[np.float32]:
     centroid = shapely.get_coordinates(shapely.centroid(regions.geometry.to_numpy()))
     centre = (squares[:, :2] + squares[:, 2:]) / 2
     return np.column_stack([centre - centroid, squares[:, 2] - squares[:, 0]]).astype(np.float32)
-
-
-def places_in_patch(bags: PoiBags, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the place of each entry: right and down, as parts of the patch's edge, from its top left.
-
-    Parameters
-    ----------
-    bags
-        POIs of ``n`` regions, ``m`` entries.
-    frames
-        What :func:`patch_frames` gives for these regions, shape ``(n, 3)``.
-
-    Returns
-    -------
-    Shape ``(m, 2)``; within 0 .. 1 inside the patch, NaN where the place is not known.
-    """
-    own = frames[bags.owner]
-    part = (bags.offset - own[:, :2]) / own[:, 2:]
-    return np.asarray(np.stack([0.5 + part[:, 0], 0.5 - part[:, 1]], axis=1), np.float32)
 
 
 def seen_in_views(pois: PoiBatch, parameters: ViewParameters) -> PoiBatch:
