@@ -146,7 +146,7 @@ def read_versioned(path: Path, known: int, *, stage: str) -> dict[str, Any]:
     """
     value = read_json(path)
     if not isinstance(value, dict):
-        raise ArtefactError(f"{path} is not what `mmgr {stage}` of this version writes; run it again.")
+        raise ArtefactError(f"{path} is of an older MMGR, or of something else; run `mmgr {stage}` again.")
     check_schema(value.get("schema_version"), known, path=path, stage=stage)
     return value
 
