@@ -588,6 +588,8 @@ class TestOutput:
 
     def test_a_stage_before_its_time(self, mmgr: Mmgr, city_yaml: Path) -> None:
         assert_refused(mmgr("embed", city_yaml), "`embed` reads what `build` writes", "has not run")
+        assert_refused(mmgr("export", city_yaml), "`export` reads what `build` writes", "has not run")
+        assert_refused(mmgr("audit", city_yaml), "`audit` reads what `build` writes", "has not run")
 
     def test_a_full_disk_leaves_nothing_half_written(self, city: City, city_yaml: Path) -> None:
         # files may not grow past 20 kB: writes fail as they do on a full disk

@@ -202,7 +202,7 @@ class Run:
 
     def audit(self) -> Audit:
         """Look at every path on which a test place may have had a part in what is scored."""
-        self.ledger.require("categories", config=self.name)
+        self.ledger.require("categories", config=self.name, asked="audit")
         found: Audit = import_module("mmgr.actions.audit").audit(self.config, self.layout)
         return found
 
@@ -224,7 +224,7 @@ class Run:
             What is written: `geotiff`, `parquet` or `csv` of `embeddings`, `image`, `poi` or `random`, in cells of
             so many metres where regions form no grid.
         """
-        self.ledger.require("evaluate", config=self.name)
+        self.ledger.require("evaluate", config=self.name, asked="export")
         target = self.layout.export if folder is None else Path(folder)
         files = import_module("mmgr.actions.export").export(
             self.layout, target, form=form, part=part, resolution=resolution

@@ -94,8 +94,8 @@ class Ledger:
         path = self._record_path(name)
         return dict(read_json(path)) if path.is_file() else None
 
-    def require(self, name: str, *, config: str) -> None:
-        """Check that the stages before ``name`` are up to date.
+    def require(self, name: str, *, config: str, asked: str | None = None) -> None:
+        """Check that the stages before ``name`` are up to date; ``asked`` is the command that needs them, if another.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Ledger:
             status = self.status(earlier)
             if not status.up_to_date:
                 raise ArtefactError(
-                    f"`{name}` reads what `{earlier}` writes, and that is not up to date ({status.reason}); "
+                    f"`{asked or name}` reads what `{earlier}` writes, and that is not up to date ({status.reason}); "
                     f"run `mmgr {earlier} {config}` first, or `mmgr run {config}` for all stages."
                 )
 
