@@ -20,11 +20,11 @@ class _Noisy:
     """An encoder whose features are a little wrong."""
 
     def __init__(self, model: MultiModalModel) -> None:
-        self._encoder = deepcopy(model.image_encoder).eval()
+        self._model = deepcopy(model).eval()
 
     def __call__(self, views: Tensor) -> NDArray[np.float32]:
         with torch.inference_mode():
-            features: NDArray[np.float32] = self._encoder(views).numpy()
+            features: NDArray[np.float32] = self._model.describe_images(views).numpy()
         return features + np.random.default_rng(0).normal(0, 0.05 * features.std(), features.shape).astype(np.float32)
 
 

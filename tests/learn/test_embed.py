@@ -8,10 +8,14 @@ import torch
 from learn_samples import Vectors, make_store, small_recipe
 
 from mmgr.errors import ArtefactError
+from mmgr.learn import embed as embedding
 from mmgr.learn.augment import make_views, whole
 from mmgr.learn.embed import embed, random_model, whole_views
 from mmgr.learn.model import MultiModalModel
 from mmgr.store import RegionStore
+
+PLAIN = {"true_size": False, "feature_maps": False, "image_components": None}
+"""What an encoder itself gives, of patches resized to its crop."""
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +23,8 @@ def model(vectors: Vectors) -> MultiModalModel:
     return random_model(small_recipe(), vectors.vectors, 3, seed=0)
 
 
-def test_an_embedding_is_the_mean_over_dates_of_the_whole_patch(store: RegionStore, model: MultiModalModel) -> None:
+def test_an_embedding_is_the_mean_over_dates_of_the_whole_patch(store: RegionStore, vectors: Vectors) -> None:
+    model = random_model(small_recipe(**PLAIN), vectors.vectors, 3, seed=0)
     found = embed(model, store, model.recipe, device="cpu")
     for row, patches in enumerate(store.patches(range(22))):
         if len(patches):
@@ -39,7 +44,8 @@ def test_missing_parts_hold_the_mean_of_the_others(store: RegionStore, model: Mu
     assert not np.allclose(found.poi[4], found.poi[0])
     assert np.allclose(found.poi[4], found.poi[12])
     assert np.isfinite(found.combined).all()
-    assert found.combined.shape == (len(found), model.image_features + model.poi_features)
+    # 20 images have 19 components
+    assert found.combined.shape == (len(found), 19 + model.poi_features)
     assert found.combined.dtype == np.float32
 
 
@@ -47,6 +53,34 @@ def test_embeddings_do_not_depend_on_the_batch(store: RegionStore, model: MultiM
     one, two = (embed(model, store, model.recipe, batch=size, device="cpu") for size in (3, 64))
     assert np.allclose(one.combined, two.combined, atol=1e-5)
     assert np.array_equal(two.combined, embed(model, store, model.recipe, device="cpu").combined)
+
+
+def test_things_are_as_large_as_they_are_in_views_in_the_mean(vectors: Vectors) -> None:
+    recipe = small_recipe()
+    low, high = recipe.augmentation.area
+    area = np.random.default_rng(0).uniform(low, high, 100_000)
+    assert recipe.whole_edge == round(32 * float(np.mean(area**-0.5)))
+    assert random_model(recipe, vectors.vectors, 3, seed=0).whole_edge == 44
+    assert small_recipe(true_size=False).whole_edge == 32
+    # a transformer is built for one size
+    fixed = small_recipe("simclr", encoder="vit_tiny_patch16_224")
+    assert random_model(fixed, None, 3, seed=0).whole_edge == 32
+
+
+def test_a_sample_of_images_tells_the_components_of_all(
+    store: RegionStore, model: MultiModalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = embed(model, store, model.recipe, device="cpu")
+    monkeypatch.setattr(embedding, "SAMPLE", 12)
+    some = embed(model, store, model.recipe, device="cpu", batch=3)
+    assert some.image.shape == (22, 11)
+    seen = np.flatnonzero(some.has_image)
+    raw = embed(model, store, model.recipe.model_copy(update={"image_components": None}), device="cpu")
+    sample = raw.image[seen[np.linspace(0, 19, 12).round().astype(int)]].astype(float)
+    scaled = (raw.image[seen] - sample.mean(0)) / np.where(sample.std(0) > 0, sample.std(0), 1)
+    axes = np.linalg.svd(scaled[np.linspace(0, 19, 12).round().astype(int)], full_matrices=False)[2][:11]
+    assert np.allclose(abs(some.image[seen]), abs(scaled @ axes.T), atol=2e-3)
+    assert everything.image.shape == (22, 19)
 
 
 def test_simclr_gives_images_alone(store: RegionStore) -> None:

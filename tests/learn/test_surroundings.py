@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from mmgr.components import Components, evenly
 from mmgr.learn import surroundings
-from mmgr.learn.surroundings import image_surroundings, standardise_by_group
+from mmgr.learn.recipes import Recipe
+from mmgr.learn.surroundings import apart_from_groups, image_part, image_surroundings
 
 
 def city(seed: int, regions: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -17,36 +19,32 @@ def city(seed: int, regions: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return image, random.random(regions) < 0.8, random.random((regions, 2)) * 1000
 
 
-def components(image: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
-    centred = image[known].astype(np.float64) - image[known].mean(0, dtype=np.float64)
-    axes = np.linalg.svd(centred, full_matrices=False)[2][:count]
-    return centred @ axes.T
-
-
 def test_surroundings_are_the_weighted_mean_of_the_images_within_three_deviations() -> None:
     image, known, centres = city(0)
     found = image_surroundings(image, known, centres, scales=[90.0, 200.0], dimensions=3)
-    assert found.shape == (40, 6)
+    assert found.shape == (40, 8)  # three components in four columns of equal weight, twice
     assert found.dtype == np.float32
-    values = components(image, known, 3)
+    values = evenly(Components.of(image[known], 3)(image[known]))
     for number, scale in enumerate((90.0, 200.0)):
+        wanted = np.zeros((40, 4))
         for region in range(40):
-            total, weights = np.zeros(3), 0.0
+            total, weights = np.zeros(4), 0.0
             for value, place in zip(values, centres[known], strict=True):
                 distance = math.dist(place, centres[region])
                 if distance <= 3 * scale:
                     weight = math.exp(-(distance**2) / (2 * scale**2))
                     total, weights = total + weight * value, weights + weight
-            wanted = total / weights if weights else np.zeros(3)
-            # the sign of a principal component is nobody's choice
-            assert np.allclose(abs(found[region, 3 * number : 3 * number + 3]), abs(wanted), atol=1e-5)
+            wanted[region] = total / weights if weights else 0
+        part = found[:, 4 * number : 4 * number + 4]
+        assert np.allclose(part, wanted / np.sqrt(wanted.var(0).mean()), atol=1e-4)
 
 
 def test_a_region_far_from_all_others_is_surrounded_by_itself() -> None:
     image, known, centres = city(1)
     known[0], centres[0] = True, (1e6, 1e6)
     found = image_surroundings(image, known, centres, scales=[100.0], dimensions=6)
-    assert np.allclose(abs(found[0]), abs(components(image, known, 6)[0]), atol=1e-4)
+    own = evenly(Components.of(image[known], 6)(image[known]))
+    assert np.corrcoef(found[0], own[0])[0, 1] == pytest.approx(1, abs=1e-5)
 
 
 def test_a_region_without_an_image_has_its_neighbours_and_counts_for_nobody() -> None:
@@ -73,35 +71,56 @@ def test_nothing_to_look_around_for_gives_no_dimension(known: int, scales: list[
     assert image_surroundings(image, np.arange(40) < known, centres, scales=scales, dimensions=4).shape == (40, 0)
 
 
-def test_cities_in_another_light_become_alike() -> None:
-    image, _, _ = city(5, regions=400)
-    group = np.repeat(np.array(["dawn", "noon"], object), 200)
-    image[200:] = image[200:] * 3 + 5
-    found = standardise_by_group(image, np.ones(400, bool), group)
-    assert found.dtype == np.float32
-    # shrunk by 20 images of all: nearly, not wholly, alike
-    assert abs(found[:200].mean(0) - found[200:].mean(0)).max() < 0.3
-    assert np.allclose(found.std(0), 1, atol=0.15)
+def recipe(**changes: object) -> Recipe:
+    return Recipe.model_validate(Recipe().model_dump() | changes)
 
 
-def test_a_group_is_shrunk_towards_all_by_its_size() -> None:
+def test_a_city_is_taken_apart_into_its_mean_and_the_rest() -> None:
+    image, known, _ = city(5, regions=60)
+    group = np.repeat(np.array(["dawn", "noon", "dusk"], object), 20)
+    image[20:40] += 5
+    own, levels = apart_from_groups(image, known, group)
+    assert own.dtype == levels.dtype == np.float32
+    assert (own[~known] == 0).all()
+    assert (levels[~known] == 0).all()
+    for name in ("dawn", "noon", "dusk"):
+        rows = known & (group == name)
+        assert np.allclose(own[rows].mean(0), 0, atol=1e-5)
+        assert np.allclose(own[rows], image[rows] - image[rows].mean(0), atol=1e-5)
+        assert (levels[rows] == levels[rows][0]).all()
+    assert levels.shape == (60, 2), "three means lie in a plane"
+    assert levels.var(0).mean() == pytest.approx(1, abs=1e-4)
+    means = np.array([image[known & (group == name)].mean(0) for name in ("dawn", "noon", "dusk")])
+    firsts = np.array([levels[known & (group == name)][0] for name in ("dawn", "noon", "dusk")])
+    ratio = np.linalg.norm(firsts - firsts[0], axis=1)[1:] / np.linalg.norm(means - means[0], axis=1)[1:]
+    assert ratio[0] == pytest.approx(ratio[1], rel=1e-3), "cities are as far from each other as their means"
+
+
+def test_one_city_has_no_level_and_many_have_few() -> None:
     image, known, _ = city(6)
-    group = np.where(np.arange(40) < 10, "small", "large").astype(object)
-    found = standardise_by_group(image, known, group)
-    own, everything = image[(group == "small") & known].astype(float), image[known].astype(float)
-    weight = len(own) / (len(own) + 20)
-    mean = weight * own.mean(0) + (1 - weight) * everything.mean(0)
-    variance = weight * own.var(0) + (1 - weight) * everything.var(0)
-    assert np.allclose(found[(group == "small") & known], (own - mean) / np.sqrt(variance), atol=1e-4)
-    assert (found[~known] == 0).all()
+    assert apart_from_groups(image, known, np.full(40, "", object))[1].shape == (40, 0)
+    assert apart_from_groups(image, np.zeros(40, bool), np.full(40, "", object))[1].shape == (40, 0)
+    everyone = np.array([f"{number}" for number in range(40)], object)
+    own, levels = apart_from_groups(image, np.ones(40, bool), everyone)
+    assert (own == 0).all()
+    assert levels.shape[1] <= 6  # images have six features
 
 
-def test_one_group_keeps_its_shape_and_constants_stay_finite() -> None:
-    image, known, _ = city(7)
-    image[:, 0] = 3.0
-    found = standardise_by_group(image, known, np.full(40, "", object))
-    assert np.isfinite(found).all()
-    assert (found[:, 0] == 0).all()
-    for feature in range(1, 6):
-        assert np.corrcoef(found[known, feature], image[known, feature])[0, 1] == pytest.approx(1)
-    assert (standardise_by_group(image, np.zeros(40, bool), np.full(40, "", object)) == 0).all()
+def test_the_image_part_is_own_level_and_around() -> None:
+    image, known, centres = city(7)
+    group = np.where(np.arange(40) < 15, "a", "b").astype(object)
+    found = image_part(
+        image, known, group, centres, recipe=recipe(image_components=3, surrounding_components=2), edge=90
+    )
+    assert found.shape == (40, 4 + 1 + 2)
+    assert (found[~known, :5] == 0).all()
+    own = apart_from_groups(image, known, group)[0]
+    assert np.array_equal(found[:, 5:], image_surroundings(own, known, centres, scales=[90.0], dimensions=2))
+    assert np.allclose(found[known, :4].var(0), 1, atol=1e-3)
+
+
+def test_every_step_can_be_left_out() -> None:
+    image, known, centres = city(8)
+    plain = recipe(image_components=None, groups_alike=False, image_scales=())
+    found = image_part(image, known, np.full(40, "", object), centres, recipe=plain, edge=90)
+    assert np.array_equal(found, image)

@@ -10,6 +10,7 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgr.components import Components, evenly
 from mmgr.config import Config
 from mmgr.console import log
 from mmgr.embeddings import write_embeddings
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # torch loads slowly
 
 Scales = Literal["auto"] | Sequence[float]
 """Standard deviations in metres, or `auto`."""
+POI_COMPONENTS = 64
+"""Principal components of what is known of the POIs inside a region."""
 Parts = dict[str, NDArray[np.float32]]
 """Vectors of all regions by the name of their file."""
 
@@ -76,11 +79,19 @@ def region_vectors(bags: PoiBags, vectors: NDArray[np.float32]) -> NDArray[np.fl
     return np.asarray(found, np.float32)
 
 
+def even_components(poi: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn the POI vectors of ``n`` regions into :data:`POI_COMPONENTS` principal components of equal weight.
+
+    Columns are scaled to variance 1 first; from shape ``(n, d)`` to ``(n, k)``, see :func:`mmgr.components.evenly`.
+    """
+    return evenly(Components.of(poi, POI_COMPONENTS, scaled=True)(poi))
+
+
 def _of_pois(layout: Layout, store: RegionStore, scales: Scales) -> tuple[Parts, dict[str, Any]]:
     """Return the vectors of a run without images, and what they are made of."""
     from mmgr.categories import CategoryVectors  # noqa: PLC0415 - numba loads slowly
 
-    poi = region_vectors(store.bags, CategoryVectors.load(layout.categories).vectors)
+    poi = even_components(region_vectors(store.bags, CategoryVectors.load(layout.categories).vectors))
     recipe = "category vectors, weighted by log densities"
     around, facts = _context(layout, store, scales)
     if around.shape[1]:
@@ -116,7 +127,8 @@ def scales_of(setting: Scales, tables: PoiTables, regions: gpd.GeoDataFrame) -> 
 def context_vectors(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Sequence[float]) -> NDArray[np.float32]:
     """Describe regions by the points in and around them (:class:`mmgr.contexts.ContextVectors`), shape ``(n, d)``.
 
-    A region that no source of points covers holds the mean of the others; none of two covered ones, no dimension.
+    Their components lie in columns of equal weight (:func:`mmgr.components.evenly`). A region that no source of points
+    covers holds the mean of the others; none of two covered ones, no dimension.
 
     Parameters
     ----------
@@ -137,7 +149,7 @@ def context_vectors(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Sequen
         first_level=np.array(tables.taxonomy.first, object)[category],
         second_level=np.array(tables.taxonomy.second, object)[category],
     )
-    found = np.asarray(ContextVectors(points, scales=scales).fit_transform(regions[known]), np.float32)
+    found = evenly(np.asarray(ContextVectors(points, scales=scales).fit_transform(regions[known]), np.float32))
     vectors = np.tile(found.mean(axis=0, dtype=np.float64).astype(np.float32), (len(regions), 1))
     vectors[known] = found
     return vectors
@@ -148,7 +160,7 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
     from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
     from mmgr.learn.embed import embed, random_model  # noqa: PLC0415
     from mmgr.learn.quantised import quantised_encoder  # noqa: PLC0415
-    from mmgr.learn.surroundings import image_surroundings, standardise_by_group  # noqa: PLC0415
+    from mmgr.learn.surroundings import image_part  # noqa: PLC0415
 
     bundle = load_bundle(layout.bundle)
     recipe = bundle.recipe
@@ -158,16 +170,10 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
         encode = quantised_encoder(model, store, recipe) if quantised else None
         return embed(model, store, recipe, device="cpu" if quantised else config.pretrain.device, encode=encode)
 
-    scales = [scale * store.info.edge for scale in recipe.image_scales]
+    group, centres = store.regions["group"].to_numpy(object), centres_of(store.regions)
 
     def of_images(found: Embeddings) -> NDArray[np.float32]:
-        own = found.image
-        if recipe.groups_alike:
-            own = standardise_by_group(own, found.has_image, store.regions["group"].to_numpy(object))
-        around = image_surroundings(
-            own, found.has_image, centres_of(store.regions), scales=scales, dimensions=recipe.image_components
-        )
-        return np.hstack([own, around])
+        return image_part(found.image, found.has_image, group, centres, recipe=recipe, edge=store.info.edge)
 
     trained = describe(bundle.model)
     untrained = random_model(recipe, bundle.model.category_vectors, store.info.bands, seed=config.seed)
@@ -175,8 +181,10 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
     facts: dict[str, Any] = {
         "recipe": recipe.name,
         "engine": config.embed.engine,
-        "image_surroundings_metres": scales if image.shape[1] > trained.image.shape[1] else [],
+        "image_surroundings_metres": [scale * store.info.edge for scale in recipe.image_scales],
     }
+    if poi.shape[1] and recipe.even_pois:
+        poi = even_components(poi)
     if poi.shape[1] and recipe.poi_context and config.pois:
         context, more = _context(layout, store, config.pois.context)
         poi = np.hstack([poi, context])

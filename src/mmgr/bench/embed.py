@@ -77,17 +77,17 @@ def bench_embed(
     with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet():
         model = seeded_model(recipe, category_table(seed), 3, seed)
         store = sample_store(Path(name), regions, pixels=pixels, seed=seed)
-        _meet_images(model, store, crop)
+        _meet_images(model, store)
         exact = EncoderInFloat32(model)
         # images that follow those of the store, as far as there are others
         others = np.roll(sample_patches(pixels), -regions, axis=0)[:_COMPARED]
-        views = whole_views(torch.from_numpy(others), crop)
+        views = whole_views(torch.from_numpy(others), model.whole_edge)
         ways: dict[str, Callable[[], Span]] = {
             "real": partial(_embed, model, store, recipe, place, None),
-            "bare": partial(_forward, model, recipe, place, regions),
+            "bare": partial(_forward, model, place, regions),
         }
         in_turns(1, ways)
-        engines: dict[str, ImageEncoder] = {"torch": lambda some: model.encode_images(some.to(place)).cpu().numpy()}
+        engines: dict[str, ImageEncoder] = {"torch": lambda some: model.describe_images(some.to(place)).cpu().numpy()}
         if place.type == "cpu" and importlib.util.find_spec("onnxruntime") is not None:
             engines["int8"] = quantised_encoder(model, store, recipe)
             ways["int8"] = partial(_embed, model, store, recipe, place, engines["int8"])
@@ -108,6 +108,7 @@ def bench_embed(
         "peak_rss_mb": peak_rss_mb(),
         "encoder": encoder,
         "crop": crop,
+        "edge": model.whole_edge,
         "regions": regions,
         "pixels": pixels,
         "rounds": rounds,
@@ -128,14 +129,14 @@ def bench_embed(
     }
 
 
-def _meet_images(model: MultiModalModel, store: RegionStore, crop: int) -> None:
+def _meet_images(model: MultiModalModel, store: RegionStore) -> None:
     """Let batch norms find the statistics of real images, as training would."""
     model.train()
     with torch.no_grad():
         for rows in np.array_split(np.arange(min(len(store), BATCH)), 4):
             if len(rows) > 1:
                 patches = np.stack([dates[0] for dates in store.patches(rows)])
-                model.image_encoder(whole_views(torch.from_numpy(patches), crop))
+                model.image_encoder(whole_views(torch.from_numpy(patches), model.whole_edge))
     model.eval()
 
 
@@ -147,11 +148,11 @@ def _embed(
     return watch.stop(len(store))
 
 
-def _forward(model: MultiModalModel, recipe: Recipe, device: torch.device, regions: int) -> Span:
+def _forward(model: MultiModalModel, device: torch.device, regions: int) -> Span:
     model = model.to(device).eval()
-    views = torch.randn(min(BATCH, regions), model.bands, recipe.crop, recipe.crop, device=device)
+    views = torch.randn(min(BATCH, regions), model.bands, model.whole_edge, model.whole_edge, device=device)
     watch = Stopwatch(device)
     with torch.inference_mode():
         for start in range(0, regions, BATCH):
-            model.encode_images(views[: regions - start])
+            model.describe_images(views[: regions - start])
     return watch.stop(regions)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mmgr.components import Components
 from mmgr.console import track
 from mmgr.errors import ArtefactError
 from mmgr.learn.augment import normalise
@@ -21,13 +22,15 @@ from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.recipes import Recipe
 from mmgr.store import RegionStore
 
+Rows = NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
     """The vectors of ``n`` regions; a missing part holds the mean of the others'."""
 
     image: NDArray[np.float32]
-    """Image features, shape ``(n, F)``."""
+    """Image features, shape ``(n, F)``; for a recipe with components, the first of them in their own sizes."""
     poi: NDArray[np.float32]
     """POI features, shape ``(n, P)``; ``P`` is 0 for a recipe without POIs."""
     has_image: NDArray[np.bool_]
@@ -45,7 +48,13 @@ class Embeddings:
 
 
 ImageEncoder = Callable[[Tensor], NDArray[np.float32]]
-"""Turns normalised views, shape ``(B, C, crop, crop)``, on the device, into features, shape ``(B, F)``."""
+"""Turns normalised whole patches, shape ``(B, C, H, W)``, on the device, into what
+:meth:`mmgr.learn.model.MultiModalModel.describe_images` gives, shape ``(B, D)``."""
+
+SAMPLE = 2048
+"""Regions, evenly spread over the store, whose images tell the components of all."""
+MOST_COMPONENTS = 256
+"""Components that are kept of an image's features before groups are taken apart."""
 
 
 def embed(
@@ -59,9 +68,10 @@ def embed(
 ) -> Embeddings:
     """Embed all regions of a store; nothing is random.
 
-    A patch is seen whole, resized to the recipe's crop. A region with several dates gets the mean of their
-    features. The model is left on the device and in evaluation mode. ``encode`` takes the place of its image
-    encoder, such as :func:`mmgr.learn.quantised.quantised_encoder`, which is faster on a CPU.
+    A patch is seen whole, resized to the model's ``whole_edge``. A region with several dates gets the mean of their
+    features. With components, columns are scaled to variance 1 first. The model is left on the device and in evaluation
+    mode. ``encode`` takes the place of its image encoder, such as :func:`mmgr.learn.quantised.quantised_encoder`,
+    which is faster on a CPU.
 
     Raises
     ------
@@ -71,33 +81,76 @@ def embed(
     check_fit(model, store)
     place = choose_device(device)
     model = model.to(place).eval()
-    encode = encode or (lambda views: model.encode_images(views).cpu().numpy())
-    images = np.full((len(store), model.image_features), np.nan, np.float32)
-    pois = np.full((len(store), model.poi_features), np.nan, np.float32)
-    bags = store.bags
+    encode = encode or (lambda views: model.describe_images(views).cpu().numpy())
+    bags, seen = store.bags, store.views > 0
     frames = patch_frames(store.regions) if recipe.uses_places else None
-    chunks = [np.arange(start, min(start + batch, len(store))) for start in range(0, len(store), batch)]
-    patches = prefetched(store.patches(rows) for rows in chunks)
-    with torch.inference_mode():
-        for rows, found in track(zip(chunks, patches, strict=True), "embedding", total=len(chunks)):
-            views = np.array([len(dates) for dates in found])
-            seen = views > 0
-            if seen.any():
-                features = _image_features(encode, np.concatenate(found), recipe.crop, batch, place)
-                # the mean over each region's dates
-                starts = np.cumsum(views)[seen] - views[seen]
-                images[rows[seen]] = np.add.reduceat(features, starts) / views[seen][:, None]
-            if model.poi_features:
-                where = None if frames is None else frames[rows]
-                some = PoiBatch.from_bags(bags.take(rows), model.categories, where).to(place)
-                known = bags.known[rows]
-                pois[rows[known]] = model.describe_pois(some).float().cpu().numpy()[known]
+    pois = np.full((len(store), model.poi_features), np.nan, np.float32)
+    for start in range(0, len(store) if model.poi_features else 0, batch):
+        rows = np.arange(start, min(start + batch, len(store)))
+        with torch.inference_mode():
+            where = None if frames is None else frames[rows]
+            some = PoiBatch.from_bags(bags.take(rows), model.categories, where).to(place)
+            known = bags.known[rows]
+            pois[rows[known]] = model.describe_pois(some).float().cpu().numpy()[known]
+
+    def described(rows: Rows) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+        return described_images(encode, store, rows, edge=model.whole_edge, batch=batch, device=place)
+
     return Embeddings(
-        image=_filled(images, store.views > 0),
+        image=_filled(_described(described, np.flatnonzero(seen), recipe, len(store), model.image_features), seen),
         poi=_filled(pois, bags.known),
-        has_image=store.views > 0,
+        has_image=seen,
         has_poi=bags.known,
     )
+
+
+def described_images(
+    encode: ImageEncoder, store: RegionStore, rows: Rows, *, edge: int, batch: int, device: torch.device
+) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+    """Describe the images of regions that have some, ``batch`` regions at a time: the mean over dates of whole patches.
+
+    Yields
+    ------
+    Rows, shape ``(B,)``, and what ``encode`` gives for them, shape ``(B, D)``.
+    """
+    chunks = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+    patches = prefetched(store.patches(chunk) for chunk in chunks)
+    with torch.inference_mode():
+        for some, found in track(zip(chunks, patches, strict=True), "embedding", total=len(chunks)):
+            views = np.array([len(dates) for dates in found])
+            features = _image_features(encode, np.concatenate(found), edge, batch, device)
+            totals = np.add.reduceat(features, np.cumsum(views) - views)
+            yield some, np.asarray(totals / views[:, None], np.float32)
+
+
+def _described(
+    described: Callable[[Rows], Iterator[tuple[Rows, NDArray[np.float32]]]],
+    seen: Rows,
+    recipe: Recipe,
+    regions: int,
+    features: int,
+) -> NDArray[np.float32]:
+    """Return the features of all regions, or their components, shape ``(n, F)``; NaN without an image.
+
+    Components are those of a sample of regions, and of other regions nothing but components is kept: of many regions,
+    what all stages of an encoder tell would not fit in memory.
+    """
+    if not len(seen):
+        return np.full((regions, features), np.nan, np.float32)
+    sample, rest = seen, np.zeros(0, np.int64)
+    if recipe.image_components is not None:
+        chosen = np.unique(np.linspace(0, len(seen) - 1, min(SAMPLE, len(seen))).round().astype(np.int64))
+        sample, rest = seen[chosen], np.delete(seen, chosen)
+    first = np.concatenate([found for _, found in described(sample)])
+    change: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda found: found  # noqa: E731
+    if recipe.image_components is not None:
+        change = Components.of(first, MOST_COMPONENTS, scaled=True)
+    first = change(first)
+    images = np.full((regions, first.shape[1]), np.nan, np.float32)
+    images[sample] = first
+    for rows, found in described(rest):
+        images[rows] = change(found)
+    return images
 
 
 def check_fit(model: MultiModalModel, store: RegionStore) -> None:
@@ -129,10 +182,10 @@ def random_model(recipe: Recipe, vectors: NDArray[np.float32] | None, bands: int
 
 
 def _image_features(
-    encode: ImageEncoder, patches: NDArray[np.uint8], crop: int, batch: int, device: torch.device
+    encode: ImageEncoder, patches: NDArray[np.uint8], edge: int, batch: int, device: torch.device
 ) -> NDArray[np.float32]:
-    """Return the features of patches, shape ``(v, H, W, C)`` to ``(v, F)``, ``batch`` at a time."""
-    parts = [encode(whole_views(torch.from_numpy(some).to(device), crop)) for some in _slices(patches, batch)]
+    """Return the features of patches, shape ``(v, H, W, C)`` to ``(v, D)``, ``batch`` at a time."""
+    parts = [encode(whole_views(torch.from_numpy(some).to(device), edge)) for some in _slices(patches, batch)]
     return np.concatenate(parts)
 
 
@@ -140,12 +193,12 @@ def _slices(patches: NDArray[np.uint8], batch: int) -> Iterator[NDArray[np.uint8
     return (patches[start : start + batch] for start in range(0, len(patches), batch))
 
 
-def whole_views(patches: Tensor, crop: int) -> Tensor:
-    """Resize and normalise patches, shape ``(B, H, W, C)`` to ``(B, C, crop, crop)``."""
+def whole_views(patches: Tensor, edge: int) -> Tensor:
+    """Resize and normalise patches, shape ``(B, H, W, C)`` to ``(B, C, edge, edge)``."""
     images = patches.permute(0, 3, 1, 2).float().div_(255)
-    if images.shape[-2:] != (crop, crop):
+    if images.shape[-2:] != (edge, edge):
         # the filter of the views, which has one pass less to make where all patches are seen whole
-        images = interpolate(images, size=(crop, crop), mode="bilinear", antialias=True)
+        images = interpolate(images, size=(edge, edge), mode="bilinear", antialias=True)
     return normalise(images)
 
 

@@ -49,7 +49,7 @@ def image_encoder(
         hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
         raise ConfigError(f"pretrain.encoder: timm has no model {name!r}; {hint}")
     # transformers are built for one size of image
-    made = {"num_classes": 0, "in_chans": bands, **({"img_size": crop} if _has_fixed_size(name) else {})}
+    made = {"num_classes": 0, "in_chans": bands, **({"img_size": crop} if has_fixed_size(name) else {})}
     try:
         encoder = timm.create_model(name, **made)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
@@ -113,7 +113,8 @@ def _stated(encoder: nn.Module) -> dict[str, Any]:
     return dict(getattr(encoder, "pretrained_cfg", {}))
 
 
-def _has_fixed_size(name: str) -> bool:
+def has_fixed_size(name: str) -> bool:
+    """Say whether a `timm` model is built for images of one size."""
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     return bool(config is not None and config.fixed_input_size)
 

@@ -79,7 +79,7 @@ def image_features(
             parts = []
             for part in torch.split(images, batch):
                 small = part.to(device).permute(0, 3, 1, 2).float() / 255
-                small = resize(small, whole(len(small)).to(device), model.recipe.crop)
+                small = resize(small, whole(len(small)).to(device), model.whole_edge)
                 parts.append(model.encode_images(normalise(small)).cpu().numpy())
             starts = np.cumsum(views)[views > 0] - views[views > 0]
             found[views > 0] = np.add.reduceat(np.concatenate(parts), starts) / views[views > 0][:, None]

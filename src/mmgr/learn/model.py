@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmgr.errors import ConfigError
-from mmgr.learn.encoders import image_encoder, view_scale
+from mmgr.learn.encoders import has_fixed_size, image_encoder, view_scale
+from mmgr.learn.feature_maps import WithMaps, pools_maps
 from mmgr.learn.losses import Contrast, cross_modal, nt_xent, retrieval
 from mmgr.learn.places import seen_in_patches
 from mmgr.learn.poi_batch import PoiBatch
@@ -142,6 +143,28 @@ class MultiModalModel(nn.Module):
         with self._autocast(views.device):
             features: Tensor = encoder(views.contiguous(memory_format=torch.channels_last))
         return features.float()
+
+    @property
+    def pools_maps(self) -> bool:
+        """Whether a description holds the means and spreads of the encoder's maps, too."""
+        return self.recipe.feature_maps and pools_maps(self.image_encoder)
+
+    @property
+    def whole_edge(self) -> int:
+        """Edge in pixels of whole patches at embedding: the recipe's, or the one that the encoder is built for."""
+        return self.recipe.crop if has_fixed_size(self.recipe.encoder) else self.recipe.whole_edge
+
+    def describe_images(self, views: Tensor) -> Tensor:
+        """Turn normalised whole patches, shape ``(B, C, H, W)``, into what is kept of them, shape ``(B, D)``, float32.
+
+        It is the features ``h`` and, where the recipe pools maps and the encoder has them, their means and spreads.
+        """
+        if not self.pools_maps:
+            return self.encode_images(views)
+        views = torch.addcmul(self.view_summand, self.view_factor, views)
+        with self._autocast(views.device):
+            described: Tensor = WithMaps(self.image_encoder)(views.contiguous(memory_format=torch.channels_last))
+        return described.float()
 
     def encode_pois(self, pois: PoiBatch) -> Tensor:
         """Turn the POIs of ``B`` regions into features ``g``, shape ``(B, P)``, float32."""

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from mmgr.console import log
 from mmgr.errors import ConfigError
 from mmgr.learn.embed import ImageEncoder, whole_views
+from mmgr.learn.feature_maps import WithMaps
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import Recipe
 from mmgr.store import RegionStore
@@ -55,7 +56,7 @@ def quantised_encoder(model: MultiModalModel, store: RegionStore, recipe: Recipe
     """
     check_onnx()
     encoder = EncoderInFloat32(model)
-    views = _sample_views(store, recipe.crop)
+    views = _sample_views(store, model.whole_edge)
     known, new = (views[::2], views[1::2]) if len(views) > 1 else (views, views)
     with tempfile.TemporaryDirectory(prefix="mmgr-onnx-") as name, _quiet():
         try:
@@ -113,11 +114,12 @@ def cosines(encode: ImageEncoder, encoder: nn.Module, views: Tensor) -> NDArray[
 
 
 class EncoderInFloat32(nn.Module):
-    """A copy of a model's image encoder, with the scale that it wants views on: what an engine has to match."""
+    """A copy of what describes a model's images, with the scale that it wants views on: what an engine has to match."""
 
     def __init__(self, model: MultiModalModel) -> None:
         super().__init__()
-        self.encoder = deepcopy(model.image_encoder).cpu().to(memory_format=torch.contiguous_format)
+        encoder = deepcopy(model.image_encoder).cpu().to(memory_format=torch.contiguous_format)
+        self.encoder = WithMaps(encoder) if model.pools_maps else encoder
         self.factor: Tensor
         self.summand: Tensor
         self.register_buffer("factor", model.view_factor.detach().cpu().clone())
@@ -125,7 +127,7 @@ class EncoderInFloat32(nn.Module):
         self.eval()
 
     def forward(self, views: Tensor) -> Tensor:
-        """Turn normalised views, shape ``(B, C, crop, crop)``, into features, shape ``(B, F)``."""
+        """Do as :meth:`mmgr.learn.model.MultiModalModel.describe_images`, shape ``(B, C, H, W)`` to ``(B, D)``."""
         features: Tensor = self.encoder(torch.addcmul(self.summand, self.factor, views))
         return features
 
@@ -142,11 +144,11 @@ class _Session:
         return features
 
 
-def _sample_views(store: RegionStore, crop: int) -> Tensor:
-    """Return views of evenly spread regions, the first date of each, shape ``(n, C, crop, crop)``."""
+def _sample_views(store: RegionStore, edge: int) -> Tensor:
+    """Return views of evenly spread regions, the first date of each, shape ``(n, C, edge, edge)``."""
     seen = np.flatnonzero(store.views > 0)
     rows = seen[np.unique(np.linspace(0, len(seen) - 1, min(SAMPLE, len(seen))).round().astype(int))]
-    return whole_views(torch.from_numpy(np.stack([patches[0] for patches in store.patches(rows)])), crop)
+    return whole_views(torch.from_numpy(np.stack([patches[0] for patches in store.patches(rows)])), edge)
 
 
 def _quantise(encoder: nn.Module, views: Tensor, folder: Path) -> Any:

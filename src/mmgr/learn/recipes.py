@@ -79,14 +79,24 @@ class Recipe(Choices):
     density_features: bool = True
     """Whether log densities of POIs stand beside the POI encoder's readout in the embedding."""
 
-    # what lies around a region, beside its own parts in the embedding; nothing of it is trained
+    # how regions are described afterwards; nothing of it is trained
+    true_size: bool = True
+    """Whether whole patches are embedded so large that things have the size that they have, in the mean, in views:
+    a crop that is resized to a view is magnified. Otherwise patches are resized to `crop`."""
+    feature_maps: bool = True
+    """Whether the means and spreads of the maps of the encoder's stages stand beside its features: what a contrast
+    taught the last stage to ignore, such as how much of a patch is built on, the first ones still tell."""
+    image_components: Count | None = 128
+    """Principal components that the image vectors become, in columns of equal weight; none leaves them as they are."""
     groups_alike: bool = True
-    """Whether the image vectors of each group of regions, such as a city, get one mean and one spread."""
-    image_scales: tuple[Positive, ...] = (1.0, 2.0)
+    """Whether the mean of each group's image vectors, such as a city's, is taken out of them and stands apart."""
+    image_scales: tuple[Positive, ...] = (1.0,)
     """Standard deviations, in edges of a region, of the weights by distance under which neighbours' image
     vectors are averaged; none leaves the surroundings out."""
-    image_components: Count = 64
+    surrounding_components: Count = 32
     """Principal components of the image vectors that are averaged."""
+    even_pois: bool = True
+    """Whether the POI part becomes principal components in columns of equal weight, too."""
     poi_context: bool = True
     """Whether the POIs around a region, at the scales of `pois.context`, stand beside those in it."""
 
@@ -167,6 +177,19 @@ class Recipe(Choices):
         return self.intra_weight < 1 or self.counts_weight > 0
 
     @property
+    def whole_edge(self) -> int:
+        """Edge in pixels of whole patches at embedding.
+
+        Of a crop of the part ``a`` of a patch, even between ``low`` and ``high``, a view magnifies lengths by
+        ``a^(-1/2)``, in the mean by ``2 / (sqrt(low) + sqrt(high))``: 1.38 by default. Encoders that are shown things
+        smaller than they were trained on lose much of what they learned (Touvron et al. 2019).
+        """
+        if not self.true_size:
+            return self.crop
+        low, high = self.augmentation.area
+        return round(self.crop * 2 / (math.sqrt(low) + math.sqrt(high)))
+
+    @property
     def uses_places(self) -> bool:
         """Whether it matters where POIs lie."""
         return self.uses_pois and (self.poi_positions or self.crop_pois)
@@ -200,8 +223,12 @@ _PUBLISHED = Recipe(
     mask_same_unit=False,
     counts_weight=0.0,
     density_features=False,
+    true_size=False,
+    feature_maps=False,
+    image_components=None,
     groups_alike=False,
     image_scales=(),
+    even_pois=False,
     poi_context=False,
     augmentation=Augmentation(),
     dates_as_views=False,
@@ -233,8 +260,11 @@ RECIPES: dict[str, Recipe] = {
         intra_weight=1.0,
         counts_weight=0.0,
         density_features=False,
+        feature_maps=False,
+        image_components=None,
         groups_alike=False,
         image_scales=(),
+        even_pois=False,
         poi_context=False,
     ),
 }
