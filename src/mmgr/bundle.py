@@ -61,7 +61,12 @@ def save_bundle(
         Anything that tells where the model comes from; its `seed` stands in the manifest.
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    shape = {"bands": model.bands, "categories": model.categories, "dimensions": _dimensions(model)}
+    shape = {
+        "bands": model.bands,
+        "categories": model.categories,
+        "dimensions": _dimensions(model),
+        "around": model.around,
+    }
     with write_aside(folder) as aside:
         aside.mkdir()
         save_file(weights, aside / "model.safetensors")
@@ -97,7 +102,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         # the weights are in the bundle: the file or hub that they once started from is not asked
         start = recipe.model_copy(update={"weights": "random"})
         vectors = weights["poi_encoder.vectors"].numpy() if shape["categories"] else None
-        model = MultiModalModel(start, vectors, shape["bands"])
+        model = MultiModalModel(start, vectors, shape["bands"], shape.get("around", 0))
         model.load_state_dict(weights)
     except (yaml.YAMLError, ValidationError, SafetensorError, ConfigError, KeyError, TypeError, RuntimeError) as error:
         raise ArtefactError(f"{folder} is not a bundle that this MMGR can read: {error}") from error

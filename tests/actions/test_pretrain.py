@@ -66,8 +66,9 @@ def test_chosen_encoders_of_pois_reach_the_bundle_and_the_embeddings(tmp_path: P
     embed.act(config.model_copy(update={"pretrain": config.pretrain.model_copy(update={"poi_text": None})}), layout)
     found = gpd.read_parquet(layout.embeddings / "embeddings.parquet")
     table = np.stack(found["embedding"].to_numpy())
-    around = len(recipe.image_scales) * min(recipe.image_components, 11)  # 11 images have no more components
-    assert table.shape == (12, bundle.model.image_features + around + bundle.model.poi_features)
+    # 11 images have ten components, which become 16 columns of equal weight, of their own and around
+    poi = gpd.read_parquet(layout.embeddings / "poi.parquet")
+    assert table.shape == (12, 16 + 16 + len(poi["embedding"].iloc[0]))
     assert np.isfinite(table).all()
 
 

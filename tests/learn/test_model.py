@@ -10,8 +10,10 @@ from learn_samples import Vectors, make_bags, small_recipe
 from torch import Tensor
 
 from mmgr.errors import ConfigError
+from mmgr.learn.devices import choose_device, uses_bfloat16
+from mmgr.learn.feature_maps import chosen_maps
 from mmgr.learn.losses import cross_modal, nt_xent
-from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
+from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.poi_batch import PoiBatch
 
 SIZE = 6
@@ -98,6 +100,81 @@ def test_a_batch_without_any_poi_trains_on_images_alone(vectors: Vectors) -> Non
     assert float(found.total.detach()) == pytest.approx(0.5 * float(found.intra))
     assert (float(found.inter), float(found.counts)) == (0, 0)
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+AROUND = 5
+
+
+def surrounded_batch() -> tuple[tuple[torch.Tensor, torch.Tensor], PoiBatch, torch.Tensor]:
+    """As `batch`, with what lies around all regions but one."""
+    views, _, alike = batch()
+    around = np.random.default_rng(3).normal(size=(SIZE, AROUND)).astype(np.float32)
+    around[2] = np.nan
+    return views, PoiBatch.from_bags(make_bags(SIZE), 6, around=around), alike
+
+
+def test_images_meet_the_pois_around_too(vectors: Vectors) -> None:
+    model = seeded_model(small_recipe(), vectors.vectors, 3, 0, AROUND).train()
+    views, pois, alike = surrounded_batch()
+    # a region without POIs inside is present all the same, and one of which nothing around is known if it has some
+    bare = PoiBatch.from_bags(make_bags(SIZE), 6)
+    assert pois.present.tolist() == [bool(bare.present[2]) if row == 2 else True for row in range(SIZE)]
+    assert pois.around[2].abs().sum() == 0
+    found = model.losses(views, pois, alike)
+    z1, z2 = model.image_head(model.image_encoder(torch.cat(views))).chunk(2)
+    u = model.poi_head(torch.cat([model.encode_pois(pois), pois.around], 1))
+    inter = [cross_modal(z, u, temperature=0.2, not_negative=alike, present=pois.present).loss for z in (z1, z2)]
+    assert float(found.inter) == pytest.approx(float(sum(inter).detach() / 2), abs=1e-6)
+    elsewhere = replace(pois, around=pois.around.roll(1, 0))
+    assert float(model.losses(views, elsewhere, alike).inter) != pytest.approx(float(found.inter), abs=1e-4)
+
+
+def test_the_side_task_predicts_what_lies_around_or_else_inside(vectors: Vectors) -> None:
+    model = seeded_model(small_recipe(), vectors.vectors, 3, 0, AROUND).train()
+    model.standardise_densities(make_bags(SIZE))
+    views, pois, alike = surrounded_batch()
+    found = model.losses(views, pois, alike)
+    features = model.image_encoder(torch.cat(views))
+    assert model.counts_head is not None
+    predicted = model.counts_head(features).view(2, SIZE, 6 + AROUND)
+    inside = (pois.log_density - model.density_mean) / model.density_spread
+    errors, chances = [], []
+    for row in range(SIZE):
+        if row == 2:
+            if pois.known[row]:
+                errors.append((predicted[:, row, :6] - inside[row]).square().mean())
+                chances.append(inside[row].square().mean())
+        else:
+            errors.append((predicted[:, row, 6:] - pois.around[row]).square().mean())
+            chances.append(pois.around[row].square().mean())
+    assert float(found.counts) == pytest.approx(float(torch.stack(errors).mean().detach()), rel=1e-5)
+    assert float(found.counts_chance) == pytest.approx(float(torch.stack(chances).mean()), rel=1e-5)
+
+
+def test_a_published_recipe_asks_nothing_of_what_lies_around(vectors: Vectors) -> None:
+    model = seeded_model(small_recipe("mmgr-2023"), vectors.vectors, 3, 0, AROUND)
+    assert model.around == 0
+    views, pois, alike = surrounded_batch()
+    assert model.losses(views, pois, alike).inter.isfinite()
+
+
+def test_images_are_described_by_all_stages_of_the_encoder(vectors: Vectors) -> None:
+    model = make(vectors).eval()
+    views = batch()[0][0]
+    with torch.no_grad():
+        found, features = model.describe_images(views), model.encode_images(views)
+        last, maps = model.image_encoder.forward_intermediates(views)
+    assert torch.allclose(found[:, : features.shape[1]], features, atol=1e-5)
+    assert torch.allclose(model.image_encoder.forward_head(last, pre_logits=True), features, atol=1e-5)
+    by_hand = [part for some in maps[-4:] for part in (some.mean((2, 3)), some.std((2, 3), correction=0))]
+    assert torch.allclose(found[:, features.shape[1] :], torch.cat(by_hand, 1), atol=1e-5)
+    plain = make(vectors, feature_maps=False).eval()
+    assert plain.describe_images(views).shape == features.shape
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(3, [0, 1, 2]), (5, [1, 2, 3, 4]), (12, [2, 5, 8, 11])])
+def test_the_last_maps_of_a_few_or_even_ones_of_many_are_pooled(count: int, chosen: list[int]) -> None:
+    assert chosen_maps(count) == chosen
 
 
 def test_simclr_has_no_poi_branch_and_needs_no_vectors() -> None:

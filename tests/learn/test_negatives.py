@@ -25,6 +25,19 @@ def bags_of(*regions: dict[int, float]) -> PoiBags:
     )
 
 
+def test_what_lies_around_tells_regions_apart(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "regions.lance", 12)
+    around = np.zeros((12, 3), np.float32)
+    around[6:] = np.nan
+    (batch,) = Batches(store, small_recipe(batch_size=16), 0, around=around).epoch(0)
+    assert batch.not_negative is not None
+    order = np.argsort(batch.rows)
+    masked = batch.not_negative.numpy()[order][:, order]
+    assert not masked[:6].any()
+    assert masked[6:, 6:].diagonal().any(), "a region is no negative of itself where its POIs are compared"
+    assert batch.pois.surrounded.numpy()[order].tolist() == [True] * 6 + [False] * 6
+
+
 def test_regions_of_one_polygon_and_regions_with_equal_pois_are_the_same() -> None:
     bags = PoiBags(
         starts=np.array([0, 2, 4, 5, 5, 5, 6, 8]),

@@ -32,6 +32,8 @@ def pois_at(places: list[list[tuple[float, float]]]) -> PoiBatch:
         known=torch.ones(len(places), dtype=torch.bool),
         log_density=torch.zeros(len(places), count),
         place=torch.tensor([place for some in places for place in some]).reshape(-1, 2),
+        around=torch.zeros(len(places), 0),
+        surrounded=torch.zeros(len(places), dtype=torch.bool),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from mmgr.components import Components, evenly
 from mmgr.learn import surroundings
 from mmgr.learn.recipes import Recipe
-from mmgr.learn.surroundings import apart_from_groups, image_part, image_surroundings
+from mmgr.learn.surroundings import image_part, image_surroundings, nearer_groups
 
 
 def city(seed: int, regions: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,52 +75,42 @@ def recipe(**changes: object) -> Recipe:
     return Recipe.model_validate(Recipe().model_dump() | changes)
 
 
-def test_a_city_is_taken_apart_into_its_mean_and_the_rest() -> None:
+def test_the_means_of_cities_come_nearer_and_nothing_else_changes() -> None:
     image, known, _ = city(5, regions=60)
     group = np.repeat(np.array(["dawn", "noon", "dusk"], object), 20)
     image[20:40] += 5
-    own, levels = apart_from_groups(image, known, group)
-    assert own.dtype == levels.dtype == np.float32
-    assert (own[~known] == 0).all()
-    assert (levels[~known] == 0).all()
+    found = nearer_groups(image, known, group, kept=0.25)
+    assert found.dtype == np.float32
+    everything = image[known].mean(0)
+    assert np.allclose(found[~known], everything, atol=1e-5)
     for name in ("dawn", "noon", "dusk"):
         rows = known & (group == name)
-        assert np.allclose(own[rows].mean(0), 0, atol=1e-5)
-        assert np.allclose(own[rows], image[rows] - image[rows].mean(0), atol=1e-5)
-        assert (levels[rows] == levels[rows][0]).all()
-    assert levels.shape == (60, 2), "three means lie in a plane"
-    assert levels.var(0).mean() == pytest.approx(1, abs=1e-4)
-    means = np.array([image[known & (group == name)].mean(0) for name in ("dawn", "noon", "dusk")])
-    firsts = np.array([levels[known & (group == name)][0] for name in ("dawn", "noon", "dusk")])
-    ratio = np.linalg.norm(firsts - firsts[0], axis=1)[1:] / np.linalg.norm(means - means[0], axis=1)[1:]
-    assert ratio[0] == pytest.approx(ratio[1], rel=1e-3), "cities are as far from each other as their means"
+        mean = image[rows].mean(0)
+        assert np.allclose(found[rows].mean(0) - everything, 0.25 * (mean - everything), atol=1e-5)
+        assert np.allclose(found[rows] - found[rows].mean(0), image[rows] - mean, atol=1e-5)
 
 
-def test_one_city_has_no_level_and_many_have_few() -> None:
+def test_one_city_stays_as_it_is_and_no_image_is_nothing() -> None:
     image, known, _ = city(6)
-    assert apart_from_groups(image, known, np.full(40, "", object))[1].shape == (40, 0)
-    assert apart_from_groups(image, np.zeros(40, bool), np.full(40, "", object))[1].shape == (40, 0)
-    everyone = np.array([f"{number}" for number in range(40)], object)
-    own, levels = apart_from_groups(image, np.ones(40, bool), everyone)
-    assert (own == 0).all()
-    assert levels.shape[1] <= 6  # images have six features
+    nobody = np.full(40, "", object)
+    assert np.allclose(nearer_groups(image, known, nobody, kept=0)[known], image[known], atol=1e-6)
+    assert (nearer_groups(image, np.zeros(40, bool), nobody, kept=0) == 0).all()
 
 
-def test_the_image_part_is_own_level_and_around() -> None:
+def test_the_image_part_is_own_and_around() -> None:
     image, known, centres = city(7)
     group = np.where(np.arange(40) < 15, "a", "b").astype(object)
-    found = image_part(
-        image, known, group, centres, recipe=recipe(image_components=3, surrounding_components=2), edge=90
-    )
-    assert found.shape == (40, 4 + 1 + 2)
-    assert (found[~known, :5] == 0).all()
-    own = apart_from_groups(image, known, group)[0]
-    assert np.array_equal(found[:, 5:], image_surroundings(own, known, centres, scales=[90.0], dimensions=2))
+    some = recipe(image_components=3, surrounding_components=2)
+    found = image_part(image, known, group, centres, recipe=some, edge=90)
+    assert found.shape == (40, 4 + 2)
+    assert (found[~known, :4] == 0).all()
+    own = nearer_groups(image, known, group, kept=0.5)
+    assert np.array_equal(found[:, 4:], image_surroundings(own, known, centres, scales=[90.0], dimensions=2))
     assert np.allclose(found[known, :4].var(0), 1, atol=1e-3)
 
 
 def test_every_step_can_be_left_out() -> None:
     image, known, centres = city(8)
-    plain = recipe(image_components=None, groups_alike=False, image_scales=())
+    plain = recipe(image_components=None, group_means=1.0, image_scales=())
     found = image_part(image, known, np.full(40, "", object), centres, recipe=plain, edge=90)
     assert np.array_equal(found, image)

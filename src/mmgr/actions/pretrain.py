@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmgr.categories import CategoryVectors
 from mmgr.categories.beside import with_second_vectors
 from mmgr.config import Config, Evaluate
@@ -15,6 +18,8 @@ from mmgr.console import log, quiet
 from mmgr.errors import OtherTrainingError
 from mmgr.files import clear_asides, read_json, remove_tree, write_aside
 from mmgr.layout import Layout
+from mmgr.pois import PoiTables
+from mmgr.pois.bags import points_known
 from mmgr.processes import ALONE, Processes
 from mmgr.store import RegionStore
 
@@ -78,6 +83,7 @@ def _train(config: Config, layout: Layout, processes: Processes) -> None:
         recipe,
         folder=layout.pretrain,
         seed=config.seed,
+        around=_pois_around(config, layout, store) if recipe.uses_pois and recipe.pois_around else None,
         device=config.pretrain.device,
         checkpoint_every=config.pretrain.checkpoint_every,
         tensorboard=config.pretrain.tensorboard,
@@ -97,6 +103,20 @@ def _train(config: Config, layout: Layout, processes: Processes) -> None:
     clear_asides(layout.bundle)
     made = {**store.info.provenance, "seed": config.seed, "training": training_hash(layout.pretrain)}
     save_bundle(layout.bundle, model, recipe, store.info.taxonomy, made)
+
+
+def _pois_around(config: Config, layout: Layout, store: RegionStore) -> NDArray[np.float32] | None:
+    """Return the vectors of the POIs around regions, NaN where unknown; None where nothing is known."""
+    from mmgr.actions.embed import context_vectors, scales_of  # noqa: PLC0415 - numba loads slowly
+
+    if config.pois is None or not config.pois.context:
+        return None
+    tables = PoiTables.load(layout.pois)
+    around = context_vectors(tables, store.regions, scales_of(config.pois.context, tables, store.regions))
+    if not around.shape[1]:
+        return None
+    around[~points_known(tables, store.regions)] = np.nan
+    return around
 
 
 def _is_bundled(layout: Layout) -> bool:
@@ -127,9 +147,7 @@ def _label_probe(config: Config, store: RegionStore) -> LabelProbe | None:
     """Make the look at labels that the configuration asks for: ridge under the first split and seed of `evaluate`."""
     if config.pretrain.probe_every is None or not config.tasks:
         return None
-    import numpy as np  # noqa: PLC0415 - a run that does not ask for it needs none of these
-
-    from mmgr.evaluate import check_splits, task_units  # noqa: PLC0415
+    from mmgr.evaluate import check_splits, task_units  # noqa: PLC0415 - a run that does not ask for it needs none
     from mmgr.learn.label_probe import LabelProbe  # noqa: PLC0415
 
     one = {"probes": ("ridge",), "seeds": 1}

@@ -16,8 +16,9 @@ from mmgr.bench.machine import machine, software
 from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio
 from mmgr.bench.sample import PIXELS, category_table, sample_patches, sample_store
 from mmgr.console import quiet
+from mmgr.learn.devices import choose_device, uses_bfloat16
 from mmgr.learn.embed import ImageEncoder, embed, whole_views
-from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
+from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.quantised import EncoderInFloat32, cosines, quantised_encoder
 from mmgr.learn.recipes import RECIPES, Recipe
 from mmgr.stages import peak_rss_mb

@@ -20,8 +20,9 @@ from mmgr.console import quiet
 from mmgr.learn.checkpoints import Cadence, Progress
 from mmgr.learn.compile import compiled
 from mmgr.learn.data import Batch, Batches
+from mmgr.learn.devices import choose_device, uses_bfloat16
 from mmgr.learn.manners import quiet_lightning
-from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
+from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.recipes import RECIPES, Recipe
 from mmgr.learn.training import Training
 from mmgr.stages import peak_rss_mb

@@ -18,7 +18,7 @@ from mmgr.console import track
 from mmgr.errors import MmgrError
 from mmgr.learn.augment import make_views, seeded_draw
 from mmgr.learn.data import Batch, Batches, Purpose, seed_for
-from mmgr.learn.model import choose_device
+from mmgr.learn.devices import choose_device
 from mmgr.learn.recipes import Augmentation, Recipe
 
 PARTNERS = 20

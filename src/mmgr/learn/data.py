@@ -93,6 +93,8 @@ class Batches:
         held out.
     seed
         Together with epoch and step it decides what a batch holds.
+    around
+        Vectors of the POIs around each region of the store, shape ``(n, A)``, NaN where unknown.
     rank, processes
         Which share of each batch is read. Whatever there is of them, the batches are the same.
 
@@ -103,12 +105,23 @@ class Batches:
         without a place are.
     """
 
-    def __init__(self, store: RegionStore, recipe: Recipe, seed: int, *, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        store: RegionStore,
+        recipe: Recipe,
+        seed: int,
+        *,
+        around: NDArray[np.float32] | None = None,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
         self.store, self.recipe, self.seed = store, recipe, seed
         self.rank, self.processes = rank, processes
         if recipe.mask_near is not None or recipe.uses_places:
             store.require_places("`mask_near`, `poi_positions` and `crop_pois` ask where they are")
-        self.negatives = Negatives(store, recipe)
+        self.around = around if recipe.uses_pois and recipe.pois_around else None
+        surrounded = None if self.around is None else np.asarray(np.isfinite(self.around).all(axis=1))
+        self.negatives = Negatives(store, recipe, surrounded)
         seen = np.flatnonzero(store.views > 0)
         if len(seen) < 2:
             raise ArtefactError(
@@ -181,7 +194,8 @@ class Batches:
 
     def _pois(self, rows: NDArray[np.int64]) -> PoiBatch:
         frames = self._frames[rows] if self.recipe.uses_places else None
-        return PoiBatch.from_bags(self.store.bags.take(rows), len(self.store.info.taxonomy), frames)
+        around = None if self.around is None else self.around[rows]
+        return PoiBatch.from_bags(self.store.bags.take(rows), len(self.store.info.taxonomy), frames, around)
 
     def _pair(self, rows: NDArray[np.int64], share: Share, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Choose the dates of the two views of each region, and read them."""

@@ -16,7 +16,8 @@ from mmgr.console import track
 from mmgr.errors import ArtefactError
 from mmgr.learn.augment import normalise
 from mmgr.learn.data import prefetched
-from mmgr.learn.model import MultiModalModel, choose_device, seeded_model
+from mmgr.learn.devices import choose_device
+from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.places import patch_frames
 from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.recipes import Recipe

@@ -31,11 +31,12 @@ from mmgr.config import Finetune
 from mmgr.errors import MmgrError
 from mmgr.learn.augment import make_views, seeded_draw
 from mmgr.learn.data import Purpose, prefetched, seed_for
+from mmgr.learn.devices import choose_device
 from mmgr.learn.held_out import evaluating
 from mmgr.learn.label_probe import image_features
 from mmgr.learn.layers import keep_statistics
 from mmgr.learn.learner import Learner
-from mmgr.learn.model import MultiModalModel, choose_device
+from mmgr.learn.model import MultiModalModel
 from mmgr.store import RegionStore
 
 SHOWN = 4
@@ -183,7 +184,7 @@ class FineTuner:
             for group in optimiser.param_groups:
                 group["lr"] = group["rate"] * _rate_at(progress)
             drawn = seeded_draw(len(patches), self.views, seed_for(Purpose.VIEWS, seed, epoch, step))
-            views = make_views(patches.to(self.device), drawn, self.model.recipe.crop)
+            views = make_views(patches.to(self.device), drawn, self.model.whole_edge)
             with _seeded(seed_for(Purpose.DROPOUT, seed, epoch, step), self.device):
                 features = learner.model.encode_images(views)  # (m, F)
             beside = torch.from_numpy(self.samples.beside[units]).to(self.device)

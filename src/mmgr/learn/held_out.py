@@ -13,9 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -23,9 +21,7 @@ from mmgr.learn.augment import make_views, seeded_draw
 from mmgr.learn.data import LEAST_HELD_OUT, Batch, Batches, Purpose, seed_for
 from mmgr.learn.losses import retrieval
 from mmgr.learn.model import MultiModalModel
-from mmgr.learn.negatives import same_pois
 from mmgr.learn.places import seen_in_views
-from mmgr.store import PoiBags
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ def measure(model: MultiModalModel, batches: Batches, device: torch.device) -> H
     poi_retrieval = poi_chance = z1.new_tensor(math.nan)
     u, present = (torch.cat([part[number] for part in parts]) if model.recipe.uses_pois else None for number in (2, 3))
     if u is not None and present is not None and present.any():
-        same = torch.from_numpy(_indistinct(batches.store.bags.take(batches.held_out))).to(z1.device)
+        same = torch.from_numpy(batches.negatives.indistinct(batches.held_out)).to(z1.device)
         poi_retrieval, poi_chance = retrieval(z1, u, not_negative=same, present=present)
     return HeldOutMeasures(
         held_out_view_retrieval=float(view_retrieval),
@@ -131,10 +127,4 @@ def _project(model: MultiModalModel, batch: Batch, seed: int) -> tuple[Tensor, .
     if not recipe.uses_pois:
         return tuple(found)
     pois = seen_in_views(batch.pois, drawn[0]) if recipe.crop_pois else batch.pois
-    return (*found, model.poi_head(model.encode_pois(pois)), pois.present)
-
-
-def _indistinct(bags: PoiBags) -> NDArray[np.bool_]:
-    """Say which pairs of ``n`` regions POIs cannot tell apart, whatever the recipe masks, shape ``(n, n)``."""
-    numbers = same_pois(bags)  # (n, 2)
-    return np.asarray(((numbers[:, None] == numbers[None]) & (numbers >= 0)).any(2))
+    return (*found, model.project_pois(pois), pois.present)

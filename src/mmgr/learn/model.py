@@ -14,15 +14,13 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmgr.errors import ConfigError
+from mmgr.learn.devices import uses_bfloat16
 from mmgr.learn.encoders import has_fixed_size, image_encoder, view_scale
 from mmgr.learn.feature_maps import WithMaps, pools_maps
 from mmgr.learn.losses import Contrast, cross_modal, nt_xent, retrieval
@@ -72,14 +70,17 @@ class MultiModalModel(nn.Module):
         Category vectors, shape ``(categories, dimensions)``; None for a recipe without POIs.
     bands
         Bands of a patch.
+    around
+        Dimensions of what lies around a region, of POIs; 0 where that is not known.
     """
 
-    def __init__(self, recipe: Recipe, vectors: NDArray[np.float32] | None, bands: int) -> None:
+    def __init__(self, recipe: Recipe, vectors: NDArray[np.float32] | None, bands: int, around: int = 0) -> None:
         super().__init__()
         if recipe.uses_pois and vectors is None:
             raise ValueError(f"recipe {recipe.name} needs category vectors")
         self.recipe = recipe
         self.bands = bands
+        self.around = around if recipe.uses_pois and recipe.pois_around else 0
         self.image_encoder, features = image_encoder(
             recipe.encoder, weights=recipe.weights, bands=bands, crop=recipe.crop, weights_bands=recipe.weights_bands
         )
@@ -103,8 +104,8 @@ class MultiModalModel(nn.Module):
             heads=recipe.poi_heads,
             positions=recipe.poi_positions,
         )
-        self.poi_head = _head(self.poi_encoder.features, recipe.poi_hidden, recipe.projection)
-        self.counts_head = nn.Linear(features, categories) if recipe.counts_weight else None
+        self.poi_head = _head(self.poi_encoder.features + self.around, recipe.poi_hidden, recipe.projection)
+        self.counts_head = nn.Linear(features, categories + self.around) if recipe.counts_weight else None
         self.density_mean: Tensor
         self.density_spread: Tensor
         self.register_buffer("density_mean", torch.zeros(categories))
@@ -170,6 +171,12 @@ class MultiModalModel(nn.Module):
         """Turn the POIs of ``B`` regions into features ``g``, shape ``(B, P)``, float32."""
         features: Tensor = self.poi_encoder(pois.category, pois.count, pois.owner, len(pois), pois.place)
         return features
+
+    def project_pois(self, pois: PoiBatch) -> Tensor:
+        """Turn the POIs of ``B`` regions, and those around, into what images meet, ``u``, shape ``(B, 128)``."""
+        features = self.encode_pois(pois)
+        projected: Tensor = self.poi_head(torch.cat([features, pois.around], 1) if self.around else features)
+        return projected
 
     def describe_pois(self, pois: PoiBatch) -> Tensor:
         """Return the POI part of an embedding, shape ``(B, poi_features)``.
@@ -237,7 +244,7 @@ class MultiModalModel(nn.Module):
         poi_retrieval, temperature = (nothing, nothing), nothing
         if recipe.uses_pois:
             met = seen or (pois,)
-            u = [self.poi_head(self.encode_pois(some))[own] for some in met]  # (B, 128) each
+            u = [self.project_pois(some)[own] for some in met]  # (B, 128) each
             pairs = [(z, u[k % len(u)], met[k % len(u)].present[own]) for k, z in enumerate((z1, z2))]
             inter = self._inter(pairs if recipe.both_views_meet_pois else pairs[:1], not_negative, share)
             total = total + (1 - recipe.intra_weight) * inter.loss
@@ -277,60 +284,32 @@ class MultiModalModel(nn.Module):
         )
 
     def _counts(self, features: Tensor, pois: PoiBatch, share: Share) -> Contrast:
-        """Predict standardised log densities from each view; chance is what the mean of the set scores."""
+        """Predict from each view what lies around, or else the standardised log densities; chance is the mean's."""
         assert self.counts_head is not None  # noqa: S101 - the caller asks for it only where there is one
-        target = (pois.log_density - self.density_mean) / self.density_spread  # (B, categories)
-        known = pois.known & (torch.arange(len(pois), device=features.device) < share.sizes[share.rank])
-        predicted = self.counts_head(features).view(2, *target.shape)  # (2, B, categories)
-        errors = (predicted - target).square().mean((0, 2))  # (B,)
-        return Contrast(share.mean(errors, known), share.mean(target.square().mean(1), known))
+        inside = (pois.log_density - self.density_mean) / self.density_spread  # (B, categories)
+        around = pois.around if self.around else inside[:, :0]  # (B, A)
+        sizes = inside.shape[1], around.shape[1]
+        predicted = self.counts_head(features).view(2, len(pois), sum(sizes)).split(sizes, 2)
+        surrounded = pois.surrounded & bool(self.around)
+
+        def mean_square(of_inside: Tensor, of_around: Tensor) -> Tensor:
+            return torch.where(surrounded, of_around.square().sum(-1) / max(sizes[1], 1), of_inside.square().mean(-1))
+
+        known = (pois.known | surrounded) & (torch.arange(len(pois), device=features.device) < share.sizes[share.rank])
+        errors = mean_square(predicted[0] - inside, predicted[1] - around).mean(0)  # (B,)
+        return Contrast(share.mean(errors, known), share.mean(mean_square(inside, around), known))
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[None]:
         return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(self.recipe, device))
 
 
-def seeded_model(recipe: Recipe, table: NDArray[np.float32] | None, bands: int, seed: int) -> MultiModalModel:
+def seeded_model(
+    recipe: Recipe, table: NDArray[np.float32] | None, bands: int, seed: int, around: int = 0
+) -> MultiModalModel:
     """Make a model whose first weights depend on the seed alone; the global generator stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MultiModalModel(recipe, table, bands)
-
-
-def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
-    """Say whether encoders compute in bfloat16 on a device."""
-    if recipe.precision != "auto":
-        return recipe.precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and _cpu_computes_bfloat16()
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of a name; `auto` is the first GPU, or the CPU.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ConfigError(
-            f"pretrain.device: {name!r} is not a device of this machine; use `auto`, `cpu`, or `cuda` with a GPU."
-        ) from error
-    return device
-
-
-@cache
-def _cpu_computes_bfloat16() -> bool:
-    """Say whether the processor has instructions for bfloat16; without them it is slower than float32."""
-    cpu = Path("/proc/cpuinfo")
-    flags = cpu.read_text(encoding="utf-8").split() if cpu.is_file() else []
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+        return MultiModalModel(recipe, table, bands, around)
 
 
 def _head(features: int, hidden: int, projection: int) -> nn.Sequential:

@@ -28,10 +28,13 @@ class Negatives:
     recipe
         ``mask_same_unit`` and ``mask_alike`` are about POIs, so that they are for the inter-modal loss alone;
         ``mask_near`` is for both losses.
+    surrounded
+        Regions that are told apart by what lies around them, whatever lies inside, shape ``(n,)``; by default none.
     """
 
-    def __init__(self, store: RegionStore, recipe: Recipe) -> None:
+    def __init__(self, store: RegionStore, recipe: Recipe, surrounded: NDArray[np.bool_] | None = None) -> None:
         self.store, self.recipe = store, recipe
+        self.surrounded = np.zeros(len(store), bool) if surrounded is None else surrounded
 
     def near(self, own: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor | None:
         """Return which regions of a batch lie near which own ones.
@@ -74,9 +77,14 @@ class Negatives:
         centres = self.store.regions.geometry.centroid
         return np.column_stack([centres.x, centres.y])
 
+    def indistinct(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say which pairs of ``b`` regions POIs cannot tell apart, whatever the recipe masks, shape ``(b, b)``."""
+        numbers = self._same[rows]  # (b, 2)
+        return np.asarray(((numbers[:, None] == numbers[None]) & (numbers >= 0)).any(2))
+
     @cached_property
     def _same(self) -> NDArray[np.int64]:
-        return same_pois(self.store.bags)
+        return np.where(self.surrounded[:, None], -1, same_pois(self.store.bags))
 
     @cached_property
     def _vectors(self) -> csr_array:

@@ -62,7 +62,7 @@ def seen_in_views(pois: PoiBatch, parameters: ViewParameters) -> PoiBatch:
         count=pois.count[keep],
         owner=owner,
         place=torch.stack([across, down], 1)[keep],
-        present=torch.zeros_like(pois.present).index_fill(0, owner, True),
+        present=pois.surrounded.index_fill(0, owner, True),
     )
 
 

@@ -24,7 +24,7 @@ class PoiBatch:
     owner: Tensor
     """Region of each entry, 0 .. B - 1, shape ``(m,)``, int64."""
     present: Tensor
-    """Whether a region has POIs, shape ``(B,)``, bool."""
+    """Whether a region has POIs, or what lies around it is known, shape ``(B,)``, bool."""
     known: Tensor
     """Whether a source covers a region (its POIs may be none), shape ``(B,)``, bool."""
     log_density: Tensor
@@ -32,23 +32,49 @@ class PoiBatch:
     place: Tensor
     """Where each entry lies in the patch or view, right and down from its top left as parts of its edge,
     shape ``(m, 2)``; NaN where unknown, or where no recipe asks."""
+    around: Tensor
+    """What lies around each region, shape ``(B, A)``, zeros where unknown; ``A`` is 0 where no recipe asks."""
+    surrounded: Tensor
+    """Whether that is known, shape ``(B,)``, bool."""
 
     def __len__(self) -> int:
         return len(self.present)
 
     @classmethod
-    def from_bags(cls, bags: PoiBags, categories: int, frames: NDArray[np.float32] | None = None) -> PoiBatch:
-        """Make tensors of some regions' POIs, with places where the frames of their patches are given."""
+    def from_bags(
+        cls,
+        bags: PoiBags,
+        categories: int,
+        frames: NDArray[np.float32] | None = None,
+        around: NDArray[np.float32] | None = None,
+    ) -> PoiBatch:
+        """Make tensors of some regions' POIs.
+
+        Parameters
+        ----------
+        bags
+            POIs of ``B`` regions.
+        categories
+            How many there are.
+        frames
+            Of their patches (:func:`mmgr.learn.places.patch_frames`), where it matters where POIs lie.
+        around
+            Vectors of what lies around them, shape ``(B, A)``; NaN where unknown.
+        """
         some = bags.count > 0  # an entry that stands for no POI is none
         place = np.full_like(bags.offset, np.nan) if frames is None else places_in_patch(bags, frames)
+        around = np.zeros((len(bags), 0), np.float32) if around is None else around
+        surrounded = np.isfinite(around).all(1) & (around.shape[1] > 0)
         return cls(
             category=torch.from_numpy(bags.category[some].astype(np.int64)),
             count=torch.from_numpy(bags.count[some]),
             owner=torch.from_numpy(bags.owner[some]),
-            present=torch.from_numpy(np.bincount(bags.owner[some], minlength=len(bags)) > 0),
+            present=torch.from_numpy((np.bincount(bags.owner[some], minlength=len(bags)) > 0) | surrounded),
             known=torch.from_numpy(bags.known),
             log_density=torch.from_numpy(np.log1p(np.nan_to_num(bags.densities(categories)))),
             place=torch.from_numpy(place[some]),
+            around=torch.from_numpy(np.where(surrounded[:, None], around, np.float32(0))),
+            surrounded=torch.from_numpy(surrounded),
         )
 
     def to(self, device: torch.device) -> PoiBatch:

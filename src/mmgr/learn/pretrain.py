@@ -15,10 +15,11 @@ from mmgr.errors import ArtefactError, ConfigError
 from mmgr.learn.checkpoints import Cadence
 from mmgr.learn.choices import announce
 from mmgr.learn.data import Batches
+from mmgr.learn.devices import choose_device, uses_bfloat16
 from mmgr.learn.events import check_tensorboard
 from mmgr.learn.held_out import describe_held_out
 from mmgr.learn.label_probe import LabelProbe
-from mmgr.learn.model import MultiModalModel, choose_device, seeded_model, uses_bfloat16
+from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.parallel import check_agreement, check_devices, device_of, share_statistics
 from mmgr.learn.recipes import Recipe
 from mmgr.learn.resume import claim, identity
@@ -38,6 +39,7 @@ def pretrain(
     *,
     folder: Path,
     seed: int,
+    around: NDArray[np.float32] | None = None,
     device: str = "auto",
     checkpoint_every: str = "15 min",
     tensorboard: bool = False,
@@ -58,6 +60,9 @@ def pretrain(
         Gets ``run.json`` (what is trained), ``checkpoints/``, ``monitor.csv`` and, if asked for, ``tensorboard/``.
     seed
         Decides everything random.
+    around
+        Vectors of the POIs around each region, shape ``(n, A)``, NaN where unknown; a recipe with ``pois_around`` lets
+        images meet them, too.
     device
         `auto`, `cpu`, `cuda`, `cuda:1`.
     checkpoint_every
@@ -96,13 +101,14 @@ def pretrain(
     options: dict[str, Any] = {
         "folder": folder,
         "seed": seed,
+        "around": around if recipe.uses_pois and recipe.pois_around else None,
         "checkpoint_every": checkpoint_every,
         "tensorboard": tensorboard,
         "probe": probe,
     }
     training = _begun(store, table, recipe, **options)
     if processes.leads:
-        claim(folder, identity(store, table, recipe, seed, bfloat16=uses_bfloat16(recipe, place)))
+        claim(folder, identity(store, table, recipe, seed, options["around"], bfloat16=uses_bfloat16(recipe, place)))
         training.resume()
     announce(recipe, len(training.batches.rows), training.batches.steps)
     if recipe.epochs and training.batches.steps:
@@ -126,14 +132,15 @@ def _begun(
     *,
     folder: Path,
     seed: int,
+    around: NDArray[np.float32] | None,
     checkpoint_every: str,
     tensorboard: bool,
     probe: LabelProbe | None,
     member: Member = NOBODY_ELSE,
 ) -> Training:
     """Return a training at its start."""
-    batches = Batches(store, recipe, seed, rank=member.rank, processes=member.processes.total)
-    model = seeded_model(recipe, table, store.info.bands, seed)
+    batches = Batches(store, recipe, seed, around=around, rank=member.rank, processes=member.processes.total)
+    model = seeded_model(recipe, table, store.info.bands, seed, 0 if around is None else around.shape[1])
     model.standardise_densities(store.bags.take(np.setdiff1d(np.arange(len(store)), batches.held_out)))
     cadence = Cadence(checkpoint_every)
     return Training(model, batches, seed, folder, cadence, tensorboard=tensorboard, probe=probe, member=member)
@@ -152,7 +159,8 @@ def _take_part(
     opened = RegionStore(store)
     if member.processes.nodes > 1:
         bfloat16 = uses_bfloat16(recipe, device)
-        check_agreement(member, identity(opened, table, recipe, options["seed"], bfloat16=bfloat16))
+        wanted = identity(opened, table, recipe, options["seed"], options["around"], bfloat16=bfloat16)
+        check_agreement(member, wanted)
     training = _begun(opened, table, recipe, member=member, **options)
     share_statistics(training.model, member, device)
     # the one that writes reads first, since it puts aside what a kill left torn

@@ -72,6 +72,9 @@ class Recipe(Choices):
     """Queries of attention."""
     poi_positions: bool = False
     """Whether the POI encoder reads where POIs lie in the patch."""
+    pois_around: bool = True
+    """Whether images meet the POIs around their region, too, where it is known where POIs lie: the POI head reads them
+    beside those inside, and the side task predicts them. Most patches hold few POIs or none."""
     poi_hidden: Count = 256
     """Hidden units of the POI head."""
     projection: Count = 128
@@ -88,8 +91,8 @@ class Recipe(Choices):
     taught the last stage to ignore, such as how much of a patch is built on, the first ones still tell."""
     image_components: Count | None = 128
     """Principal components that the image vectors become, in columns of equal weight; none leaves them as they are."""
-    groups_alike: bool = True
-    """Whether the mean of each group's image vectors, such as a city's, is taken out of them and stands apart."""
+    group_means: Fraction = 0.5
+    """Part that is kept of how the mean of each group's image vectors, such as a city's, differs from that of all."""
     image_scales: tuple[Positive, ...] = (1.0,)
     """Standard deviations, in edges of a region, of the weights by distance under which neighbours' image
     vectors are averaged; none leaves the surroundings out."""
@@ -123,10 +126,14 @@ class Recipe(Choices):
     """Regions whose POIs are at least this alike are no negatives of each other: the cosine of logs of their counts,
     weighted by rarity."""
     counts_weight: NotNegative = 0.5
-    """Weight of the side task that predicts the log densities of POIs from the image."""
+    """Weight of the side task that predicts the POIs from the image: those around the region, or the log densities
+    of those inside where none around are known."""
 
     # the views
-    augmentation: Augmentation = Augmentation(vertical_flip=0.5, quarter_turns=True)
+    augmentation: Augmentation = Augmentation(
+        brightness=0.2, contrast=0.2, saturation=0.2, hue=0.03, gray=0.0, vertical_flip=0.5, quarter_turns=True
+    )
+    """Weaker in colours than the paper's: of one place at one date, colours and shadows say what it is."""
     dates_as_views: bool = True
     """Whether the two views come from two dates where a region has several."""
     crop_pois: bool = False
@@ -221,12 +228,13 @@ _PUBLISHED = Recipe(
     negatives="joint",
     both_views_meet_pois=False,
     mask_same_unit=False,
+    pois_around=False,
     counts_weight=0.0,
     density_features=False,
     true_size=False,
     feature_maps=False,
     image_components=None,
-    groups_alike=False,
+    group_means=1.0,
     image_scales=(),
     even_pois=False,
     poi_context=False,
@@ -259,10 +267,11 @@ RECIPES: dict[str, Recipe] = {
         name="simclr",
         intra_weight=1.0,
         counts_weight=0.0,
+        pois_around=False,
         density_features=False,
         feature_maps=False,
         image_components=None,
-        groups_alike=False,
+        group_means=1.0,
         image_scales=(),
         even_pois=False,
         poi_context=False,

@@ -22,7 +22,13 @@ SAMPLED_PATCHES = 64
 
 
 def identity(
-    store: RegionStore, vectors: NDArray[np.float32] | None, recipe: Recipe, seed: int, *, bfloat16: bool
+    store: RegionStore,
+    vectors: NDArray[np.float32] | None,
+    recipe: Recipe,
+    seed: int,
+    around: NDArray[np.float32] | None = None,
+    *,
+    bfloat16: bool,
 ) -> dict[str, Any]:
     """Describe a training by all that decides its result.
 
@@ -40,15 +46,19 @@ def identity(
     sample = np.unique(np.linspace(0, len(store) - 1, SAMPLED_PATCHES).astype(np.int64))
     for patches in store.patches(sample):
         content.update(patches.tobytes())
-    categories = "" if vectors is None else hashlib.blake2b(vectors.tobytes(), digest_size=16).hexdigest()
     return {
         "software": version("mmgr"),
         "seed": seed,
         "precision": "bf16" if bfloat16 else "fp32",
         "store": content.hexdigest(),
-        "category_vectors": categories,
+        "category_vectors": _hash(vectors),
+        "pois_around": _hash(around),
         "recipe": recipe.model_dump(mode="json"),
     }
+
+
+def _hash(values: NDArray[np.float32] | None) -> str:
+    return "" if values is None else hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
 
 
 def claim(folder: Path, wanted: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The image part of an embedding: a region's own images, the level of its city, and the images around it.
+"""The image part of an embedding: a region's own images, and the images around it.
 
 A patch shows a hundred metres or two; how many people live there depends on the street and the quarter as well.
 So the vector of a region sees its neighbours: weighted by a Gaussian of the distance, in the few directions in
@@ -16,8 +16,6 @@ from scipy.spatial import cKDTree
 from mmgr.components import Components, evenly, of_unit_variance
 from mmgr.learn.recipes import Recipe
 
-MOST_LEVELS = 8
-"""Components that are kept of how cities differ as a whole."""
 CUTOFF = 3.0
 """Standard deviations beyond which a Gaussian is taken as 0."""
 PART = 4096
@@ -54,31 +52,27 @@ def image_part(
 
     Returns
     -------
-    Shape ``(n, d)``: the region's own images, the level of its group, and the images around it, in this order. A
-    region without an image holds the mean of the others in the first two.
+    Shape ``(n, d)``: the region's own images and the images around it, in this order. A region without an image holds
+    the mean of the others in the first.
     """
-    own, levels = image, np.zeros((len(image), 0), np.float32)
-    if recipe.groups_alike:
-        own, levels = apart_from_groups(image, has_image, group)
+    own = image if recipe.group_means == 1 else nearer_groups(image, has_image, group, kept=recipe.group_means)
     scales = [scale * edge for scale in recipe.image_scales]
     around = image_surroundings(own, has_image, centres, scales=scales, dimensions=recipe.surrounding_components)
     if recipe.image_components is not None:
         even = evenly(Components.of(own[has_image], recipe.image_components)(own[has_image]))
         own = np.zeros((len(image), even.shape[1]), np.float32)
         own[has_image] = even
-    return np.hstack([own, levels, around])
+    return np.hstack([own, around])
 
 
-def apart_from_groups(
-    image: Vectors, has_image: NDArray[np.bool_], group: NDArray[np.object_]
-) -> tuple[Vectors, Vectors]:
-    """Take the image vectors of each group, such as a city, apart into its mean and what differs from that.
+def nearer_groups(image: Vectors, has_image: NDArray[np.bool_], group: NDArray[np.object_], *, kept: float) -> Vectors:
+    """Move the mean of each group's image vectors, such as a city's, towards that of all.
 
     Images of one city were taken in one light, by one sensor, over one soil; what an encoder makes of these says which
     city it is. A probe that was fitted in one city and is asked of another takes it for a difference of the place, in
-    every direction in which it has a weight. In columns of their own, the means of cities get the weight that is due
-    to them: none where a probe has seen one city alone. Nothing but images is used, those of test places too
-    (transductive).
+    every direction in which it has a weight. But cities do differ as a whole, which a probe that knows both should
+    find. So means stay, smaller: a probe with a penalty finds them at a price. Nothing but images is used, those of
+    test places too (transductive).
 
     Parameters
     ----------
@@ -88,27 +82,23 @@ def apart_from_groups(
         Shape ``(n,)``.
     group
         Name of each region's group, shape ``(n,)``.
+    kept
+        Part of a mean's difference from that of all images that is kept, 0 to 1.
 
     Returns
     -------
-    differences
-        Of each image from the mean of its group's, shape ``(n, F)``; zeros where there is no image.
-    levels
-        Principal components of the groups' means, in the mean of variance 1, shape ``(n, L)``: at most
-        :data:`MOST_LEVELS`, one fewer than there are groups; zeros where there is no image.
+    Shape ``(n, F)``; the mean of all where there is no image.
     """
-    own, means = np.zeros_like(image), np.zeros_like(image)
-    names = np.unique(group[has_image].astype(str))
-    rows_of = [np.flatnonzero(has_image & (group.astype(str) == name)) for name in names]
-    for rows in rows_of:
-        means[rows] = image[rows].mean(axis=0, dtype=np.float64)
-        own[rows] = image[rows] - means[rows]
-    if len(names) < 2:
-        return own, np.zeros((len(image), 0), np.float32)
-    firsts = means[[rows[0] for rows in rows_of]]
-    levels = Components.of(firsts, min(MOST_LEVELS, len(names) - 1))(means)
-    levels[~has_image] = 0
-    return own, of_unit_variance(levels)
+    result = np.zeros_like(image)
+    if not has_image.any():
+        return result
+    everything = image[has_image].mean(axis=0, dtype=np.float64)
+    result[~has_image] = everything
+    names = group.astype(str)
+    for name in np.unique(names[has_image]):
+        rows = np.flatnonzero(has_image & (names == name))
+        result[rows] = image[rows] - (1 - kept) * (image[rows].mean(axis=0, dtype=np.float64) - everything)
+    return result
 
 
 def image_surroundings(
