@@ -582,6 +582,15 @@ class TestLabels:
 
 
 class TestOutput:
+    def test_an_interrupted_command_says_how_it_goes_on(self, mmgr: Mmgr, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("mmgr.run.Run.__init__", interrupted)
+        code, printed = mmgr("run", "city.yaml")
+        assert code == 130
+        assert printed == "error: interrupted; the same command goes on from here."
+
     def test_a_folder_that_another_run_writes(self, mmgr: Mmgr, city: City, city_yaml: Path) -> None:
         with exclusive(city.folder / "output"):
             assert_refused(mmgr("build", city_yaml), "is being written by another run")

@@ -345,7 +345,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app([word for word in words if word != "--debug"], prog_name="mmgr")
     except MmgrError as error:
         _fail(str(error), EXIT_BAD_INPUT, debug=debug)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Typer makes an exit of a Ctrl-C, without a word
+        if isinstance(stop, SystemExit) and stop.code != EXIT_INTERRUPTED:
+            raise
         _fail("interrupted; the same command goes on from here.", EXIT_INTERRUPTED, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last line before the user
         if is_no_room(error):
