@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import torch
 from torch import distributed
 
 from mmgr.errors import ArtefactError
@@ -35,3 +36,10 @@ def wait(member: Member, folder: Path) -> None:
     """Say that it is there, and wait for longer than any test."""
     (folder / f"{member.rank}.txt").write_text(str(os.getpid()))
     time.sleep(600)
+
+
+def the_second_machine_goes(member: Member) -> None:
+    if member.rank == 1:
+        os._exit(0)  # as a machine that lost its power: it says nothing
+    for _ in range(1000):
+        distributed.all_reduce(torch.ones(1))

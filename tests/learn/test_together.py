@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -39,6 +41,23 @@ def test_the_failure_of_one_ends_all_and_is_told(
     assert type(error.value) is kind
     if kind is RuntimeError:
         assert "in one_fails" in "".join(traceback.format_exception(error.value))
+
+
+def test_a_machine_that_is_lost_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    machines = [Processes(1, nodes=2, node=node, address=address) for node in range(2)]
+    lost = threading.Thread(
+        target=run_together, args=(members.the_second_machine_goes, (), machines[1]), kwargs={"backend": "gloo"}
+    )
+    lost.start()
+    with pytest.raises(
+        MmgrError, match=r"^another machine of this training was lost \(.*\)\. The same command, on all"
+    ):
+        run_together(members.the_second_machine_goes, (), machines[0], backend="gloo")
+    lost.join()
 
 
 KILLED = """

@@ -34,6 +34,8 @@ GRACE = 5.0
 """Seconds that the others get to say what went wrong, once a worker has failed."""
 POLL = 0.05
 """Seconds between looks at the workers."""
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "timed out", "Timed out", "timeout")
+"""What gloo and NCCL say of a machine that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,11 @@ def _explained(orders: Sequence[Order], failed: dict[int, int], folder: Path) ->
     # the first to fail: the others' connections broke when it went
     place = min(failed, key=lambda place: reports.get(place, {}).get("time", 0.0))
     report = reports.get(place, {})
+    if orders[place].member.processes.nodes > 1 and any(sign in report.get("message", "") for sign in _LOST):
+        return MmgrError(
+            f"another machine of this training was lost ({report['message']}). The same command, on all machines, goes "
+            "on from the last checkpoint."
+        )
     error = RuntimeError(
         f"process {place + 1} of {total} failed: {report.get('message', f'exit status {failed[place]}')}"
     )
