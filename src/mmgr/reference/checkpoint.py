@@ -65,7 +65,8 @@ def import_checkpoint(path: Path, output: Path, *, encoder: str | None = None, c
     prefix, name = architecture(found, path) if encoder is None else (None, encoder)
     head = {key: found[f"{prefix}{key}"] for key in _HEAD if f"{prefix}{key}" in found} if prefix is not None else {}
     has_head = len(head) == len(_HEAD)
-    own = {"name": "imported", "encoder": name, "crop": crop, "epochs": 0, "precision": "fp32"}  # as it was trained
+    # as it was trained, and as its own code embeds
+    own = {"name": "imported", "encoder": name, "crop": crop, "epochs": 0, "precision": "fp32", "true_size": False}
     choices = RECIPES["simclr"].model_dump() | own
     if has_head:
         choices |= {"image_hidden": len(head["fc.0.weight"]), "projection": len(head["fc.2.weight"])}
