@@ -95,7 +95,7 @@ def draw(curves: Curves, path: Path) -> None:
         axis.set_xlabel("epoch", fontsize=9)
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set_ylim(0.9, 1.12)
+    axes[0].set_ylim(top=1.12)  # all share one axis
     axes[0].set_ylabel("loss / chance", fontsize=9)
     axes[0].annotate("chance", (0.98, 1.01), xycoords=("axes fraction", "data"), ha="right", fontsize=8, color="0.4")
     handles = [plt.Line2D([], [], color=COLOURS[loss], label=label) for loss, label in LOSSES.items()]

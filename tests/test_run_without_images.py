@@ -59,8 +59,8 @@ def test_a_grid_of_cells_goes_from_start_to_end(city: City) -> None:
     assert store.regions["pois"].to_list() == inside
     assert sorted(path.stem for path in layout.embeddings.iterdir()) == ["embeddings", "poi"]
     vectors = read_embeddings(layout.embeddings / "embeddings.parquet")
-    # 8 dimensions of the POIs inside; of those around, as many as tell 49 regions apart
-    assert vectors.shape == (49, 8 + 49)  # as many components as regions
+    # of the POIs inside 8 components; of those around as many as tell 49 regions apart, in columns of equal weight
+    assert vectors.shape == (49, 8 + 64)
     assert np.ptp(vectors, axis=0).max() > 0
     scores = run.evaluate().to_frame()
     assert set(scores["features"]) == {"POI only", "POI densities"}
