@@ -60,12 +60,10 @@ class Components:
                 spread = values.std(axis=0)
                 scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD * spread.max())
                 values *= scale
-            # of the two products the smaller one has all components
-            wide = values.shape[1] > values.shape[0]
-            variance, vectors_of = np.linalg.eigh(values @ values.T if wide else values.T @ values)
+            variance, directions = principal_axes(values)
             kept = np.argsort(variance)[::-1][: max(min(count, len(values) - 1, values.shape[1]), 0)]
             kept = kept[variance[kept] > LEAST_SPREAD**2 * max(variance[kept].max(initial=0), 1e-300)]
-            axes = values.T @ vectors_of[:, kept] / np.sqrt(variance[kept]) if wide else vectors_of[:, kept]
+            axes = directions[:, kept]
             # the sign of a component is nobody's choice: its largest entry is positive
             axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]) if axes.size else 1
         return cls(mean, axes * scale[:, None])
@@ -76,6 +74,27 @@ class Components:
     def __call__(self, vectors: Vectors) -> Vectors:
         """Return the components of vectors, shape ``(n, d)`` to ``(n, k)``."""
         return _in_parts(vectors, lambda part: (part - self.mean) @ self.axes, self.axes.shape[1])
+
+
+def principal_axes(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the directions in which rows differ, least first.
+
+    Parameters
+    ----------
+    centred
+        Rows about their mean, shape ``(n, d)``, float64: squares of a float32 matrix lose the smallest components.
+
+    Returns
+    -------
+    Sums of squares along each direction, shape ``(r,)`` with ``r`` the smaller of ``n`` and ``d``, and the directions
+    as columns of length 1, shape ``(d, r)``; zeros where nothing lies along one.
+    """
+    # the smaller of the two products has all components, and is several times faster than an SVD
+    wide = centred.shape[1] > centred.shape[0]
+    squares, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    axes = centred.T @ vectors if wide else vectors
+    length = np.linalg.norm(axes, axis=0)
+    return squares, np.divide(axes, length, out=np.zeros_like(axes), where=length > 0)
 
 
 def evenly(components: Vectors) -> Vectors:

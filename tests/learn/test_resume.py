@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import kills
+import numpy as np
 import pytest
 import torch
 from kills import EPOCHS, STEPS
@@ -285,3 +286,15 @@ class TestCadence:
 def test_progress_is_said_in_words() -> None:
     said = [str(Progress(*done)) for done in ((0, 1), (1, 0), (2, 5))]
     assert said == ["0 epochs and 1 step", "1 epoch", "2 epochs and 5 steps"]
+
+
+def test_other_pois_around_are_another_training(tmp_path: Path, store: RegionStore, vectors: Vectors) -> None:
+    around = np.random.default_rng(0).normal(size=(len(store), 4)).astype(np.float32)
+    around[1] = np.nan
+    recipe = small_recipe(epochs=1)
+    model = pretrain(store, vectors, recipe, folder=tmp_path, seed=0, around=around, device="cpu")  # type: ignore[arg-type]
+    assert model.around == 4
+    again = pretrain(store, vectors, recipe, folder=tmp_path, seed=0, around=around, device="cpu")  # type: ignore[arg-type]
+    assert same_bits(model, again)
+    with pytest.raises(OtherTrainingError, match="pois_around"):
+        pretrain(store, vectors, recipe, folder=tmp_path, seed=0, around=2 * around, device="cpu")  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mmgr.components import principal_axes
 from mmgr.config import LabelKind
 from mmgr.evaluate.heads import BoostingHead, ForestHead, NeighboursHead, NetworkHead, NumberLoss
 from mmgr.evaluate.linear import BlockRidge, SoftmaxRegression
@@ -135,18 +136,13 @@ class PrincipalComponents(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def fit(self, X: NDArray[np.floating], y: ArrayLike | None = None) -> PrincipalComponents:  # noqa: ARG002 - scikit-learn passes it
         """Find the components of ``X``, shape ``(n, d)``."""
-        # float64: squares of a float32 matrix lose its smallest components
         X = np.asarray(X, np.float64)
         self.mean_ = X.mean(axis=0)
-        centred = X - self.mean_
-        # the smaller of the two products has all components, and is several times faster than an SVD
-        wide = X.shape[1] > X.shape[0]
-        variance, vectors = np.linalg.eigh((centred @ centred.T if wide else centred.T @ centred) / len(X))
+        squares, axes = principal_axes(X - self.mean_)
+        variance = squares / len(X)
         kept = variance >= self.smallest
         kept[-1] = True  # features that never vary keep one component, of zeros
-        axes = vectors[:, kept].T @ centred if wide else vectors[:, kept].T
-        length = np.linalg.norm(axes, axis=1, keepdims=True)
-        self.components_ = np.divide(axes, length, out=np.zeros_like(axes), where=length > 0)  # (k, d)
+        self.components_ = axes[:, kept].T  # (k, d)
         self.scale_ = float(np.sqrt(max(variance[kept].mean(), 0.0))) or 1.0
         return self
 

@@ -1,7 +1,7 @@
 """Features of an encoder together with the means and spreads of the maps of its stages.
 
 What a contrast taught the last stage to ignore, the first ones still tell: colours, edges, how much of a patch is built
-on. For mapping they are worth as much as what was learned, and cost nothing: the encoder computes them anyway.
+on. They cost nothing: the encoder computes them anyway.
 """
 
 from __future__ import annotations
