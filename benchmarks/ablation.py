@@ -1,12 +1,14 @@
-"""What each part of our vectors adds, on made cities: written into a page of results.
+"""What each part of our vectors adds, and what each choice of the training does, on made cities.
 
     python benchmarks/ablation.py --folder ../runs/ablation --seeds 1 2 3 4 5 --write docs/results/ablation.md \
         --json benchmarks/results/2026-11-28-ablation.json
+    python benchmarks/ablation.py --study choices --folder ../runs/choices --regions 600 --seeds 1 2 3 \
+        --write docs/results/choices.md --json benchmarks/results/2026-11-28-choices.json
 
 A made city (`mmgr synth`) has labels that are known functions of what is seen in images only, in POIs only, and in
-both. Three recipes are trained on it from each seed; their vectors, and ours with one part left out at a time, are
-scored on the same folds, by one probe. What ended is not repeated, so that seeds can be shared out: without `--write` a
-call leaves its scores in the folder, and the last call collects them.
+both. Recipes are trained on it from each seed; their vectors, and ours with one part left out at a time, are
+scored on the same folds, by one probe or several. What ended is not repeated, so that seeds can be shared out: without
+`--write` a call leaves its scores in the folder, and the last call collects them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from mmgr.actions.embed import centres_of, context_vectors, even_components, sca
 from mmgr.bench.machine import machine
 from mmgr.benchmark.texture import describe_patch
 from mmgr.config import Evaluate
-from mmgr.evaluate import Scores, poi_density_features, read_units, score_features
+from mmgr.evaluate import poi_density_features, read_units, score_features
 from mmgr.learn.embed import embed, random_model
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.pretrain import pretrain
@@ -40,24 +43,28 @@ from mmgr.synth import Settings, write_city
 TASKS = ("population", "economy", "function")
 OURS = "mmgr"
 CONCATENATION = "simclr, densities, context"
-Features = dict[str, NDArray[np.float32]]
+Vectors = NDArray[np.float32]
 Record = dict[str, Any]
 
 
 def main() -> None:
     """Make cities, train, score, and write the page and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", choices=("parts", "choices"), default="parts", help="which rows")
     parser.add_argument("--folder", type=Path, required=True, help="where cities, trainings and scores are kept")
     parser.add_argument("--write", type=Path, help="the page, with its two marks")
     parser.add_argument("--json", type=Path, help="file for all numbers")
     parser.add_argument("--regions", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of cities, each with trainings of its own")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--probes", nargs="+", default=["ridge"], help="small models; a table each")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="of the study; all by default")
     arguments = parser.parse_args()
     records = {seed: score_city(seed, arguments) for seed in arguments.seeds}
     if arguments.json is not None:
         facts = {
             "benchmark": "ablation",
+            "study": arguments.study,
             "date": datetime.now(UTC).date().isoformat(),
             "machine": machine(),
             "regions": arguments.regions,
@@ -70,29 +77,36 @@ def main() -> None:
 
 
 def score_city(seed: int, arguments: argparse.Namespace) -> list[Record]:
-    """Make the two cities of a seed, train on them, and score every set of features."""
-    done = arguments.folder / f"scores-{seed}.json"
-    if done.exists():
-        kept: list[Record] = json.loads(done.read_text(encoding="utf-8"))
-        return kept
+    """Make the two cities of a seed, train on them, and score every row with every probe."""
+    done = arguments.folder / f"scores-{arguments.study}-{seed}.json"
+    kept: list[Record] = json.loads(done.read_text(encoding="utf-8")) if done.exists() else []
     place = arguments.folder / f"city-{seed}"
     if not place.exists():
         write_city(place, Settings(arguments.regions, cities=2, pixels=64, metres_per_pixel=2.0, seed=seed))
     run = Run(place / "city.yaml")
     city = City(run, arguments, seed)
-    settings = Evaluate(splits=("blocks", "groups"), seeds=1, probes=("ridge",))
-    sets = city.feature_sets()
-    parts = [
-        score_features(read_units(task, city.store.regions), sets, settings, edge=city.store.info.edge, seed=0)
-        for task in run.config.tasks
-        if task.name in TASKS
-    ]
-    found = [
-        {"features": one.features, "task": one.task, "split": one.split, "metric": one.metric, "value": one.value}
-        for one in Scores.joined(parts).records
-    ]
-    done.write_text(json.dumps(found) + "\n", encoding="utf-8")
-    return found
+    rows = city.parts() if arguments.study == "parts" else city.choices()
+    names = list(rows) if arguments.rows is None else arguments.rows
+    units = {task.name: read_units(task, city.store.regions) for task in run.config.tasks if task.name in TASKS}
+    for name in names:
+        have = {one["probe"] for one in kept if one["features"] == name}
+        probes = tuple(probe for probe in arguments.probes if probe not in have)
+        if not probes:
+            continue
+        settings = Evaluate(splits=("blocks", "groups"), seeds=1, probes=probes)
+        vectors = {name: rows[name]()}
+        for own in units.values():
+            for probe in probes:
+                alone = settings.model_copy(update={"probes": (probe,)})
+                scores = score_features(own, vectors, alone, edge=city.store.info.edge, seed=0)
+                kept += [
+                    {"features": name, "probe": probe}
+                    | {key: getattr(one, key) for key in ("task", "split", "metric", "value")}
+                    for one in scores.records
+                ]
+        done.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    order = {name: number for number, name in enumerate(names)}
+    return sorted((one for one in kept if one["features"] in order), key=lambda one: order[one["features"]])
 
 
 class City:
@@ -118,7 +132,7 @@ class City:
         around = self.context if recipe.pois_around else None
         return pretrain(self.store, self.vectors, recipe, folder=folder, seed=self.seed, around=around, device="cpu")
 
-    def images(self, model: MultiModalModel, recipe: Recipe) -> NDArray[np.float32]:
+    def images(self, model: MultiModalModel, recipe: Recipe) -> Vectors:
         """Return the image part of an embedding by a recipe's choices, whatever the model was trained by."""
         model.recipe = model.recipe.model_copy(
             update={key: getattr(recipe, key) for key in ("true_size", "feature_maps")}
@@ -128,50 +142,111 @@ class City:
         centres, edge = centres_of(self.store.regions), self.store.info.edge
         return image_part(found.image, found.has_image, group, centres, recipe=recipe, edge=edge)
 
-    def feature_sets(self) -> Features:
-        """Return the sets of features that are scored."""
-        ours, simclr = self.recipe("mmgr"), self.recipe("simclr")
-        ours_model, simclr_model = self.train("mmgr"), self.train("simclr")
-        published = self.train("mmgr-2023")
-        by_published = embed(published, self.store, published.recipe, device="cpu")
-        inside = embed(ours_model, self.store, ours_model.recipe, device="cpu").poi
-        pois = np.hstack([even_components(inside), self.context])
+    def inside(self, model: MultiModalModel) -> Vectors:
+        """Return what a model says of the POIs inside regions."""
+        return embed(model, self.store, model.recipe, device="cpu").poi
 
-        def without(**changes: Any) -> NDArray[np.float32]:
-            return np.hstack([self.images(ours_model, self.recipe("mmgr", **changes)), pois])
+    @cached_property
+    def ours(self) -> MultiModalModel:
+        """The model of our recipe."""
+        return self.train("mmgr")
 
-        images = self.images(ours_model, ours)
-        alone = self.images(simclr_model, simclr)
-        texture = np.stack([describe_patch(dates[0]) for part in self.store.iterate(256) for dates in part])
-        plain = self.train("mmgr", tag="-inside", pois_around=False)
-        strong = self.train("mmgr", tag="-strong", augmentation=_strong(ours))
-        raw = {"image_components": None, "feature_maps": False}
+    @cached_property
+    def simclr(self) -> MultiModalModel:
+        """The model of images alone."""
+        return self.train("simclr")
+
+    @cached_property
+    def own_images(self) -> Vectors:
+        """The image part of ours."""
+        return self.images(self.ours, self.recipe("mmgr"))
+
+    @cached_property
+    def pois(self) -> Vectors:
+        """The POI part of ours."""
+        return np.hstack([even_components(self.inside(self.ours)), self.context])
+
+    @cached_property
+    def alone(self) -> Vectors:
+        """The vectors of images alone."""
+        return self.images(self.simclr, self.recipe("simclr"))
+
+    @cached_property
+    def texture(self) -> Vectors:
+        """Colours and texture of patches."""
+        return np.stack([describe_patch(dates[0]) for part in self.store.iterate(256) for dates in part])
+
+    def parts(self) -> dict[str, Callable[[], Vectors]]:
+        """Return what is scored to see what each part of the vectors adds."""
+        ours = self.recipe("mmgr")
+
+        def without(**changes: Any) -> Callable[[], Vectors]:
+            return lambda: np.hstack([self.images(self.ours, self.recipe("mmgr", **changes)), self.pois])
+
+        def beside(make: Callable[[], MultiModalModel]) -> Callable[[], Vectors]:
+            return lambda: np.hstack([self.images(make(), ours), self.pois])
+
         return {
-            "POI densities": self.densities,
-            "POI densities, context": np.hstack([self.densities, self.context]),
-            "mmgr's POI part": pois,
-            "colours and texture": texture,
-            "simclr": alone,
-            "mmgr's image part": images,
-            "simclr, densities": np.hstack([alone, self.densities]),
-            CONCATENATION: np.hstack([alone, self.densities, self.context]),
-            "colours and texture, densities, context": np.hstack([texture, self.densities, self.context]),
-            "mmgr-2023": by_published.combined,
-            OURS: np.hstack([images, pois]),
-            "mmgr, encoder untrained": np.hstack(
-                [self.images(random_model(ours, ours_model.category_vectors, 3, self.seed), ours), pois]
+            "POI densities": lambda: self.densities,
+            "POI densities, context": lambda: np.hstack([self.densities, self.context]),
+            "mmgr's POI part": lambda: self.pois,
+            "colours and texture": lambda: self.texture,
+            "simclr": lambda: self.alone,
+            "mmgr's image part": lambda: self.own_images,
+            "simclr, densities": lambda: np.hstack([self.alone, self.densities]),
+            CONCATENATION: lambda: np.hstack([self.alone, self.densities, self.context]),
+            "colours and texture, densities, context": lambda: np.hstack([self.texture, self.densities, self.context]),
+            "mmgr-2023": self._published,
+            OURS: lambda: np.hstack([self.own_images, self.pois]),
+            "mmgr, encoder untrained": beside(lambda: random_model(ours, self.ours.category_vectors, 3, self.seed)),
+            "mmgr, encoder of simclr": beside(lambda: self.simclr),
+            "mmgr, images meet the POIs inside alone": beside(
+                lambda: self.train("mmgr", tag="-inside", pois_around=False)
             ),
-            "mmgr, encoder of simclr": np.hstack([self.images(simclr_model, ours), pois]),
-            "mmgr, images meet the POIs inside alone": np.hstack([self.images(plain, ours), pois]),
-            "mmgr, colours jittered as in the paper": np.hstack([self.images(strong, ours), pois]),
+            "mmgr, colours jittered as in the paper": beside(
+                lambda: self.train("mmgr", tag="-strong", augmentation=_strong(ours))
+            ),
             "mmgr, last features alone": without(feature_maps=False),
             "mmgr, patches as small as crops": without(true_size=False),
             "mmgr, cities as they are": without(group_means=1.0),
             "mmgr, cities alike": without(group_means=0.0),
             "mmgr, nothing around in images": without(image_scales=()),
-            "mmgr, last features in columns as they come": without(**raw),
-            "mmgr, POI columns as they come": np.hstack([images, inside, self.context]),
+            "mmgr, last features in columns as they come": without(image_components=None, feature_maps=False),
+            "mmgr, POI columns as they come": lambda: np.hstack(
+                [self.own_images, self.inside(self.ours), self.context]
+            ),
         }
+
+    def choices(self) -> dict[str, Callable[[], Vectors]]:
+        """Return what is scored to see what each choice of the training does: each is a training of its own."""
+
+        def changed(tag: str, **changes: Any) -> Callable[[], Vectors]:
+            return lambda: self._whole(self.train("mmgr", tag=f"-{tag}", **changes))
+
+        near = 2.5 * self.store.info.edge
+        return {
+            OURS: lambda: self._whole(self.ours),
+            "temperature learned": changed("learned", learn_temperature=True),
+            "a crop meets the POIs inside it": changed("crops", crop_pois=True),
+            "POIs read by attention": changed("attention", poi_encoder="attention"),
+            "POIs read by attention, with their positions": changed(
+                "positions", poi_encoder="attention", poi_positions=True
+            ),
+            "neighbours are no negatives": changed("near", mask_near=near),
+            "regions of like POIs are no negatives": changed("alike", mask_alike=0.9),
+            "vectors of both modalities are negatives": changed("joint", negatives="joint"),
+            "no side task": changed("task", counts_weight=0.0),
+            "side task without contrast of images and POIs": changed("contrast", intra_weight=1.0),
+        }
+
+    def _published(self) -> Vectors:
+        model = self.train("mmgr-2023")
+        return embed(model, self.store, model.recipe, device="cpu").combined
+
+    def _whole(self, model: MultiModalModel) -> Vectors:
+        """Return the whole embedding by a model."""
+        images = self.images(model, self.recipe("mmgr"))
+        return np.hstack([images, even_components(self.inside(model)), self.context])
 
 
 def _strong(recipe: Recipe) -> dict[str, Any]:
@@ -181,12 +256,30 @@ def _strong(recipe: Recipe) -> dict[str, Any]:
 
 
 def tables(records: dict[int, list[Record]], arguments: argparse.Namespace) -> str:
-    """Return the scores, a row a set of features, and the paired differences of ours from each."""
+    """Return the scores, a row a set of features, and the paired differences of ours from each, for each probe."""
+    made = machine()
+    probes = ", ".join(arguments.probes)
+    head = (
+        f"{arguments.regions:,} regions in two made cities, {len(records)} seed(s) of cities and trainings, "
+        f"{arguments.epochs} epochs of ResNet-18 on views of 56 pixels; {probes}, one seed of folds; mean ± "
+        f"standard deviation over seeds. Finished {datetime.now(UTC).date().isoformat()} on {made['cores']} "
+        f"cores ({made['cpu']}, no GPU)."
+    )
+    parts = [head]
+    for probe in arguments.probes:
+        own = {seed: [one for one in found if one["probe"] == probe] for seed, found in records.items()}
+        parts += [f"### {probe}"] if len(arguments.probes) > 1 else []
+        parts += table_pair(own)
+    return "\n\n".join(parts)
+
+
+def table_pair(records: dict[int, list[Record]]) -> list[str]:
+    """Return the scores of one probe, what the second table says, and that table."""
     first = next(iter(records.values()))
     columns = list(dict.fromkeys((one["task"], one["split"]) for one in first))
     names = list(dict.fromkeys(one["features"] for one in first))
     metric = {(one["task"], one["split"]): one["metric"] for one in first}
-    made, split = machine(), {"blocks": "blocks", "groups": "unseen city"}
+    split = {"blocks": "blocks", "groups": "unseen city"}
     heads = [f"{task}, {split[kind]} ({metric[task, kind]})" for task, kind in columns]
 
     def values(name: str, task: str, kind: str) -> NDArray[np.float64]:
@@ -202,37 +295,22 @@ def tables(records: dict[int, list[Record]], arguments: argparse.Namespace) -> s
         spread = f" ± {np.std(numbers, ddof=1):.3f}" if len(numbers) > 1 else ""
         return f"{np.mean(numbers):{sign}.3f}{spread}"
 
-    def rows(cell: Callable[[str, str, str], str], skip: str | None = None) -> list[str]:
+    def table(cell: Callable[[str, str, str], str], skip: str | None = None) -> str:
         some = [name for name in names if name != skip]
-        return [f"| {name} | " + " | ".join(cell(name, *column) for column in columns) + " |" for name in some]
+        rows = [f"| {name} | " + " | ".join(cell(name, *column) for column in columns) + " |" for name in some]
+        return "\n".join(["| features | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(columns), *rows])
 
-    head = ["| features | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(columns)]
-    return "\n".join(
-        [
-            (
-                f"{arguments.regions:,} regions in two made cities, {len(records)} seed(s) of cities and trainings, "
-                f"{arguments.epochs} epochs of ResNet-18 on views of 56 pixels; ridge, one seed of folds; mean ± "
-                f"standard deviation over seeds. Finished {datetime.now(UTC).date().isoformat()} on {made['cores']} "
-                f"cores ({made['cpu']}, no GPU)."
-            ),
-            "",
-            *head,
-            *rows(lambda name, task, kind: shown(values(name, task, kind))),
-            "",
-            (
-                f"What `{OURS}` has more than each, seed by seed: mean ± standard deviation of the differences, and at "
-                "how many seeds ours was better. Of R2 more is better, of L1 less."
-            ),
-            "",
-            *head,
-            *rows(
-                lambda name, task, kind: _difference(
-                    values(OURS, task, kind) - values(name, task, kind), metric[task, kind], shown
-                ),
-                skip=OURS,
-            ),
-        ]
-    )
+    def difference(name: str, task: str, kind: str) -> str:
+        return _difference(values(OURS, task, kind) - values(name, task, kind), metric[task, kind], shown)
+
+    return [
+        table(lambda name, task, kind: shown(values(name, task, kind))),
+        (
+            f"What `{OURS}` has more than each, seed by seed: mean ± standard deviation of the differences, and at "
+            "how many seeds ours was better. Of R2 more is better, of L1 less."
+        ),
+        table(difference, skip=OURS),
+    ]
 
 
 def _difference(found: NDArray[np.float64], metric: str, shown: Callable[..., str]) -> str:
