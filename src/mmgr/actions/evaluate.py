@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -25,13 +25,14 @@ from mmgr.evaluate import (
     task_units,
 )
 from mmgr.evaluate.audit import Keys, Reach, Scored, audit_run
+from mmgr.evaluate.parts import Widths
 from mmgr.files import write_aside, write_json
 from mmgr.layout import Layout
 from mmgr.maps.class_maps import dominant
 from mmgr.store import RegionStore
 
 MAIN = "[image, POI]"
-IMAGE, POI = "image only", "POI only"
+IMAGE, POI, BESIDE = "image only", "POI only", "image + POI densities"
 """What the vectors are called where there are no POIs, or no images."""
 
 
@@ -40,6 +41,7 @@ def act(config: Config, layout: Layout) -> None:
     store = RegionStore(layout.regions)
     features = feature_sets(store, layout)
     main = main_features(features)
+    parts = part_widths(layout, features)
     regions = store.regions
     predictions = regions[["group", "geometry"]].copy()
     all_scores: list[Scores] = []
@@ -49,9 +51,11 @@ def act(config: Config, layout: Layout) -> None:
     for task in config.tasks:
         units = task_units(config, task, regions)
         log.info("%s: %d labelled %s", task.name, len(units.values), units.kind)
-        scores = score_features(units, features, config.evaluate, edge=store.info.edge, seed=config.seed, main=main)
+        scores = score_features(
+            units, features, config.evaluate, edge=store.info.edge, seed=config.seed, main=main, parts=parts
+        )
         all_scores.append(scores)
-        values = predict_everywhere(units, features[main], seed=config.seed)
+        values = predict_everywhere(units, features[main], seed=config.seed, parts=parts.get(main, ()))
         if task.groups is not None:
             values[~regions["group"].isin(task.groups).to_numpy()] = np.nan
         for name, column in prediction_columns(units, values).items():
@@ -141,7 +145,16 @@ def feature_sets(store: RegionStore, layout: Layout) -> dict[str, NDArray[np.flo
         MAIN: read_embeddings(part["embeddings"]),
         IMAGE: image,
         POI: poi,
-        "image + POI densities": np.hstack([image, densities]),
+        BESIDE: np.hstack([image, densities]),
         "POI densities": densities,
         "random encoder": read_embeddings(part["random"]),
     }
+
+
+def part_widths(layout: Layout, features: Mapping[str, NDArray[np.float32]]) -> dict[str, Widths]:
+    """Return the numbers of columns that are of images and of POIs, of those feature sets that have both."""
+    if MAIN not in features:
+        return {}
+    facts = read_provenance(layout.embeddings / "embeddings.parquet")
+    image = int(facts["image_dimensions"])
+    return {name: (image, features[name].shape[1] - image) for name in (MAIN, BESIDE)}

@@ -19,7 +19,7 @@ from mmgr.embeddings import read_embeddings, write_embeddings
 from mmgr.errors import MmgrError
 from mmgr.files import clear_asides, is_no_room, read_json, remove_tree, settings_hash, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of ``row.json``."""
 _OF_POIS = {"categories", "context"}
 
@@ -40,6 +40,13 @@ class Outcome:
     parameters: int = 0
     seconds: float = 0.0
     note: str = ""
+    parts: tuple[int, ...] = ()
+    """Columns of each part of the vectors."""
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Outcome:
+        """Read what ``dataclasses.asdict`` wrote."""
+        return cls(**{**record, "parts": tuple(record.get("parts", ()))})
 
 
 def row_key(row: Row, shared: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
@@ -68,7 +75,7 @@ def made_before(folder: Path, key: str) -> Outcome | None:
     record = dict(read_json(path))
     if record.pop("schema_version", None) != SCHEMA_VERSION or record.get("key") != key:
         return None
-    return Outcome(**record)
+    return Outcome.from_json(record)
 
 
 def vectors_of(folder: Path) -> Vectors:
@@ -99,7 +106,7 @@ def make_row(row: Row, context: Context, folder: Path, key: str) -> Outcome:
     try:
         made = row.make(context)
         made = made if isinstance(made, Made) else Made(made)
-        _check(made.vectors, len(context.store))
+        _check(made, len(context.store))
     except LeftOut as error:
         return Outcome(**told, state="left out", reason=str(error))
     except Exception as error:
@@ -117,6 +124,7 @@ def make_row(row: Row, context: Context, folder: Path, key: str) -> Outcome:
         parameters=made.parameters,
         seconds=round(seconds, 2),
         note=made.note,
+        parts=made.parts,
     )
     folder.mkdir(parents=True, exist_ok=True)
     provenance = {"software": version("mmgr"), "row": row.name, "seed": context.seed, "key": key}
@@ -137,13 +145,15 @@ def _claim(folder: Path, key: str) -> None:
         write_json(mark, key)
 
 
-def _check(vectors: Any, regions: int) -> None:
-    shape = np.shape(vectors)
+def _check(made: Made, regions: int) -> None:
+    vectors, shape = made.vectors, np.shape(made.vectors)
     if len(shape) != 2 or shape[0] != regions or shape[1] < 1:
         raise MmgrError(f"it gave vectors of shape {shape} for {regions} regions; one vector a region is needed")
     unusable = int((~np.isfinite(np.asarray(vectors, np.float64)).all(axis=1)).sum())
     if unusable:
         raise MmgrError(f"{unusable} of its {regions} vectors hold values that are not finite")
+    if made.parts and sum(made.parts) != shape[1]:
+        raise MmgrError(f"its parts have {made.parts} columns, and its vectors {shape[1]}")
 
 
 def _source(make: Callable[..., Any]) -> str:

@@ -38,7 +38,8 @@ def predict_concatenated(
     """Predict each unit by the best row of each group, side by side.
 
     Which is the best is seen on the inner folds of the training units, on which the probe tunes too: no test unit of a
-    fold has a part in that fold's choice. The linear probe chooses, whatever probe is scored.
+    fold has a part in that fold's choice. The linear probe chooses, whatever probe is scored. The two are weighed
+    against each other, as the parts of our own vectors are.
 
     Parameters
     ----------
@@ -61,8 +62,9 @@ def predict_concatenated(
             best = [best_of(units, tables, plan, train, inner, inner_seed) for tables in groups]
             for counter, name in zip(chosen, best, strict=True):
                 counter[name] += 1
-            X = np.hstack([tables[name] for tables, name in zip(groups, best, strict=True)])
-            model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss)
+            both = [tables[name] for tables, name in zip(groups, best, strict=True)]
+            X, parts = np.hstack(both), tuple(table.shape[1] for table in both)
+            model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss, parts=parts)
             predicted[repeat, test] = model.fit(X[train], y[train], inner=inner).predict(X[test])
     return Concatenated(predicted, chosen)
 

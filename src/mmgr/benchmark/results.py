@@ -78,7 +78,7 @@ class Benchmark:
             If there is no such file, or one of another version.
         """
         value = read_versioned(path, SCHEMA_VERSION, stage="benchmark")
-        outcomes = tuple(Outcome(**record) for record in value["rows"])
+        outcomes = tuple(Outcome.from_json(record) for record in value["rows"])
         scores = Scores.from_json(value)
         return cls(value["title"], value["main"], value["shared"], outcomes, scores, value["chosen"])
 

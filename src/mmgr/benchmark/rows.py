@@ -45,6 +45,8 @@ class Made:
     """Where the row departs from the common settings, as the table says it."""
     seconds: float | None = None
     """What it cost, where it was not made here and now."""
+    parts: tuple[int, ...] = ()
+    """Columns of each part of the vectors, such as images and POIs, where they have parts: probes weigh them."""
 
 
 @dataclass(frozen=True)

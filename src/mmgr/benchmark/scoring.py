@@ -15,6 +15,7 @@ from mmgr.benchmark.concatenation import NAME, Concatenated, predict_concatenate
 from mmgr.config import Evaluate, Task
 from mmgr.console import log, track
 from mmgr.evaluate import Scores, Units, check_splits
+from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan
 from mmgr.evaluate.probes import ProbeName, probe_names
 from mmgr.evaluate.scores import compare
@@ -30,6 +31,8 @@ class Scored:
     key: str
     vectors: NDArray[np.float32]
     """Shape ``(n, d)``."""
+    parts: Widths = ()
+    """Columns of each of its parts, which the probe weighs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Scorer:
         """
         tables = {row.name: units.features(row.vectors) for row in rows}
         keys = {row.name: row.key for row in rows}
+        widths = {row.name: row.parts for row in rows}
         base = {
             "task": task.model_dump(mode="json"),
             "file": fingerprint(task.path),
@@ -81,7 +85,7 @@ class Scorer:
             name = linear if plan.protocol is None else plan.protocol.name
             own = []
             for row, X in track(tables.items(), f"scores {task.name}", total=len(tables)):
-                predicted = self._row(base | {"split": plan.kind, "row": keys[row]}, units, X, plan)
+                predicted = self._row(base | {"split": plan.kind, "row": keys[row]}, units, X, plan, widths[row])
                 own.append(make_trial(units, plan, row, name, predicted))
             if len(groups) > 1 and plan.protocol is None:
                 parts = [{row: tables[row] for row in group} for group in groups]
@@ -94,12 +98,12 @@ class Scorer:
         return Scores(tuple(trial.score for trial in trials), differences=tuple(found)), chosen
 
     def _row(
-        self, identity: Mapping[str, Any], units: Units, X: NDArray[np.float32], plan: SplitPlan
+        self, identity: Mapping[str, Any], units: Units, X: NDArray[np.float32], plan: SplitPlan, parts: Widths
     ) -> NDArray[np.float64]:
-        path = self.folder / f"{settings_hash(identity)}.npy"
+        path = self.folder / f"{settings_hash({**identity, 'parts': parts})}.npy"
         if path.is_file():
             return np.asarray(np.load(path, allow_pickle=False), np.float64)
-        predicted = predict_held_out(units, X, plan, self.probe, self.seed)
+        predicted = predict_held_out(units, X, plan, self.probe, self.seed, parts=parts)
         _save(path, predicted)
         return predicted
 
@@ -110,7 +114,7 @@ class Scorer:
         groups: Sequence[Mapping[str, NDArray[np.float32]]],
         plan: SplitPlan,
     ) -> Concatenated:
-        path = self.folder / f"{settings_hash(identity)}.npy"
+        path = self.folder / f"{settings_hash({**identity, 'parts': 'weighed'})}.npy"
         if path.is_file() and path.with_suffix(".json").is_file():
             chosen = [Counter(counts) for counts in read_json(path.with_suffix(".json"))]
             return Concatenated(np.asarray(np.load(path, allow_pickle=False), np.float64), chosen)

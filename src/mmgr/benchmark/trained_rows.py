@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmgr.benchmark.rows import Context, Kind, Made, Row
 from mmgr.benchmark.settings import departures, pretrain_of
-from mmgr.embeddings import read_embeddings
+from mmgr.embeddings import read_embeddings, read_provenance
 from mmgr.files import remove_tree
 from mmgr.layout import Layout
 
@@ -59,7 +59,9 @@ def by_recipe(context: Context, recipe: str) -> Made:
     if config.images is None:
         return Made(vectors, note="no images: POIs alone, nothing trained", seconds=seconds)
     count = sum(weight.numel() for weight in load_bundle(layout.bundle).model.parameters())
-    return Made(vectors, count, departures(mine, recipe), seconds)
+    image = int(read_provenance(layout.embeddings / "embeddings.parquet")["image_dimensions"])
+    parts = (image, vectors.shape[1] - image) if image < vectors.shape[1] else ()
+    return Made(vectors, count, departures(mine, recipe), seconds, parts)
 
 
 def elsewhere(context: Context, module: str, name: str) -> Made:

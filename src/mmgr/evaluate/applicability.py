@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
 
+from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import Folds
 from mmgr.evaluate.probes import make_probe
 from mmgr.evaluate.units import Units
@@ -64,6 +65,7 @@ def area_of_applicability(
     *,
     asked: NDArray[np.floating] | None = None,
     seed: int = 0,
+    parts: Widths = (),
 ) -> Applicability:
     """Say which regions are like the labelled units, in what the linear probe looks at.
 
@@ -80,13 +82,15 @@ def area_of_applicability(
         Vectors to judge, shape ``(n, d)``; by default those of all regions.
     seed
         Of the sample from which the mean distance is taken where there are many units.
+    parts
+        Numbers of columns of the parts of the vectors, which the probe weighs against each other.
 
     Returns
     -------
     The index and the verdict for each region.
     """
     X = units.features(features)
-    probe = make_probe("ridge", seed=seed, kind=units.task.label).fit(X, units.target, inner=folds)
+    probe = make_probe("ridge", seed=seed, kind=units.task.label, parts=parts).fit(X, units.target, inner=folds)
     # of classes and shares, how much a feature moves all of them
     weight = np.linalg.norm(np.asarray(probe.head_.coef_, np.float64).reshape(probe.head_.coef_.shape[0], -1), axis=1)
     weight = weight / weight.mean() if weight.any() else np.ones_like(weight)

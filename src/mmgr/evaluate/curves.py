@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mmgr.config import Evaluate
 from mmgr.console import track
+from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan
 from mmgr.evaluate.probes import ProbeName
 from mmgr.evaluate.records import Score
@@ -28,6 +29,7 @@ def label_curves(
     settings: Evaluate,
     *,
     seed: int,
+    parts: Mapping[str, Widths],
 ) -> tuple[Score, ...]:
     """Score each feature set with growing parts of each fold's training units; the test units stay the same.
 
@@ -45,6 +47,8 @@ def label_curves(
         The parts, and what is drawn.
     seed
         Of the draws: repetition ``i`` uses ``seed + i``.
+    parts
+        Numbers of columns of the parts of feature sets that have some.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def label_curves(
     found = []
     for fraction, name in track(jobs, f"label curve {units.task.name}", total=len(jobs)):
         draw = drawing(plan, fraction, settings.fraction_by, seed=seed)
-        predicted = predict_held_out(units, tables[name], plan, probe, seed, draw=draw)
+        predicted = predict_held_out(units, tables[name], plan, probe, seed, draw=draw, parts=parts.get(name, ()))
         found.append(make_trial(units, plan, name, probe, predicted, fraction=fraction).score)
     return tuple(found)
 

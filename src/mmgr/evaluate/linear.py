@@ -5,6 +5,8 @@ Both have a penalty on their weights, chosen on inner folds; the intercept is fr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
@@ -14,6 +16,9 @@ from sklearn.base import BaseEstimator
 from mmgr.evaluate.tuning import Inner, Rows, inner_folds
 
 Matrix = NDArray[np.float64]
+
+ALPHAS = tuple(np.logspace(-2, 6, 17))
+"""Penalties that ridge regression chooses from."""
 
 
 class BlockRidge(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
@@ -25,7 +30,7 @@ class BlockRidge(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
         Penalties to choose from, as of ``sklearn.linear_model.Ridge``.
     """
 
-    def __init__(self, alphas: tuple[float, ...] = tuple(np.logspace(-2, 6, 17))) -> None:
+    def __init__(self, alphas: tuple[float, ...] = ALPHAS) -> None:
         self.alphas = alphas
 
     def fit(self, X: ArrayLike, y: ArrayLike, *, inner: Inner | None = None) -> BlockRidge:
@@ -34,7 +39,7 @@ class BlockRidge(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
         parts = inner_folds(None, units=len(features), seed=0) if inner is None else inner
         errors = np.zeros(len(self.alphas))
         for fit, held in parts:
-            path = self._path(features[fit], target[fit], features[held])
+            path = ridge_path(features[fit], target[fit, None], features[held], self.alphas)[:, 0]
             errors += ((path - target[held, None]) ** 2).sum(axis=0)
         self.alpha_ = float(self.alphas[int(errors.argmin())] if len(parts) else np.median(self.alphas))
         self._mean, self._target = features.mean(axis=0), float(target.mean())
@@ -51,17 +56,32 @@ class BlockRidge(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
         """Predict, shape ``(n,)``."""
         return np.asarray((np.asarray(X, np.float64) - self._mean) @ self.coef_ + self._target)
 
-    def _path(self, X: Matrix, y: Matrix, held: Matrix) -> Matrix:
-        """Predict ``held`` with every penalty from one decomposition, shape ``(m, alphas)``."""
-        mean, level = X.mean(axis=0), y.mean()
-        X, held = X - mean, held - mean
-        wide = X.shape[1] > X.shape[0]
-        values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
-        # (r,) what each axis says of y, and (m, r) where the held units lie on it
-        known = vectors.T @ (y - level if wide else X.T @ (y - level))
-        places = held @ X.T @ vectors if wide else held @ vectors
-        shrunk = known[:, None] / (np.maximum(values, 0.0)[:, None] + np.asarray(self.alphas)[None, :])
-        return np.asarray(places @ shrunk + level)
+
+def ridge_path(X: Matrix, y: Matrix, held: Matrix, alphas: Sequence[float]) -> Matrix:
+    """Predict held-out rows with every penalty from one decomposition.
+
+    Parameters
+    ----------
+    X, y
+        Features, shape ``(n, d)``, and labels, shape ``(n, k)``.
+    held
+        Features of ``m`` rows.
+    alphas
+        ``a`` penalties.
+
+    Returns
+    -------
+    Shape ``(m, k, a)``.
+    """
+    mean, level = X.mean(axis=0), y.mean(axis=0)
+    X, held = X - mean, held - mean
+    wide = X.shape[1] > X.shape[0]
+    values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
+    # (r, k) what each axis says of y, and (m, r) where the held units lie on it
+    known = vectors.T @ (y - level if wide else X.T @ (y - level))
+    places = held @ X.T @ vectors if wide else held @ vectors
+    shrunk = known[:, :, None] / (np.maximum(values, 0.0)[:, None, None] + np.asarray(alphas))
+    return np.asarray(np.einsum("mr,rka->mka", places, shrunk, optimize=True) + level[:, None])
 
 
 class SoftmaxRegression(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types

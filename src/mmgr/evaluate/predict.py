@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import tuning_groups
 from mmgr.evaluate.probes import ProbeName, make_probe
 from mmgr.evaluate.tuning import inner_folds
@@ -14,7 +15,7 @@ from mmgr.evaluate.units import Units
 
 
 def predict_everywhere(
-    units: Units, features: NDArray[np.floating], *, probe: ProbeName = "ridge", seed: int = 0
+    units: Units, features: NDArray[np.floating], *, probe: ProbeName = "ridge", seed: int = 0, parts: Widths = ()
 ) -> NDArray[np.float64]:
     """Fit a probe on all labelled units, tuned on blocks of them, and predict every region.
 
@@ -28,6 +29,8 @@ def predict_everywhere(
         Name of the probe; a linear one is that of the kind of label.
     seed
         Of the probe's start.
+    parts
+        Numbers of columns of the parts of the vectors, which the probe weighs against each other.
 
     Returns
     -------
@@ -41,7 +44,7 @@ def predict_everywhere(
     edge = math.sqrt(float(np.median(units.geometry.area)))
     groups = tuning_groups(units, edge=edge)
     inner = inner_folds(groups, units=len(units), seed=seed, linked=units.linked)
-    model = make_probe(probe, seed=seed, kind=units.task.label, loss=units.task.loss)
+    model = make_probe(probe, seed=seed, kind=units.task.label, loss=units.task.loss, parts=parts)
     model.fit(X, units.target, inner=inner)
     known = ~np.isnan(features).all(axis=1)
     predicted = np.full((len(features), *units.target.shape[1:]), np.nan)

@@ -2,7 +2,9 @@
 
 Scaling, filling of unknown values and choice of regularisation happen inside ``fit``, so a held-out
 fold has no part in them. Unknown features (NaN) take the training mean. What is tuned is chosen on the inner folds
-that ``fit`` is given, which a score makes of blocks; without them, on random fifths of the training units.
+that ``fit`` is given, which a score makes of blocks; without them, on random fifths of the training units. Where
+vectors have parts, such as images and POIs, the parts are weighed against each other first; trees ask one column at a
+time, and see them as they are.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import block_diag
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -20,6 +23,7 @@ from mmgr.components import principal_axes
 from mmgr.config import LabelKind
 from mmgr.evaluate.heads import BoostingHead, ForestHead, NeighboursHead, NetworkHead, NumberLoss
 from mmgr.evaluate.linear import BlockRidge, SoftmaxRegression
+from mmgr.evaluate.parts import PartWeights, Widths, split_parts
 from mmgr.evaluate.tuning import Inner
 
 ProbeName = Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn"]
@@ -32,7 +36,9 @@ def probe_names(names: tuple[ProbeName, ...], kind: LabelKind) -> tuple[ProbeNam
     return tuple(dict.fromkeys(_LINEAR[kind] if name in _LINEAR.values() else name for name in names))
 
 
-def make_probe(name: ProbeName, *, seed: int, kind: LabelKind = "number", loss: str = "auto") -> Probe:
+def make_probe(
+    name: ProbeName, *, seed: int, kind: LabelKind = "number", loss: str = "auto", parts: Widths = ()
+) -> Probe:
     """Return an unfitted probe.
 
     Parameters
@@ -45,18 +51,23 @@ def make_probe(name: ProbeName, *, seed: int, kind: LabelKind = "number", loss: 
         What a label is. Labels of classes and shares have the shape ``(n, k)``, and so have predictions.
     loss
         ``"absolute"`` for networks and boosted trees that minimise the absolute error of numbers.
+    parts
+        Numbers of columns of the parts of the vectors, which are weighed against each other; trees have no use for it.
     """
     chosen: NumberLoss = "absolute" if loss == "absolute" else "squared"
     name = probe_names((name,), kind)[0]
     if name == "mlp":
-        return mlp_probe(seed, loss=chosen)
-    if name == "forest":
+        probe = mlp_probe(seed, loss=chosen)
+    elif name == "forest":
         return Probe(ForestHead(random_state=seed))
-    if name == "boosting":
+    elif name == "boosting":
         return Probe(BoostingHead(loss=chosen, random_state=seed))
-    if name == "knn":
-        return Probe(NeighboursHead())
-    return ridge_probe() if name == "ridge" else softmax_probe()
+    elif name == "knn":
+        probe = Probe(NeighboursHead())
+    else:
+        probe = ridge_probe() if name == "ridge" else softmax_probe()
+    probe.parts = parts
+    return probe
 
 
 def ridge_probe() -> Probe:
@@ -89,12 +100,15 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
     head
         What is fitted, with a parameter ``inner`` of its ``fit``.
     components
-        Whether features are turned to their principal components first.
+        Whether features are turned to their principal components first, each part to its own.
+    parts
+        Numbers of columns of the parts of the vectors; two or more are weighed, see :mod:`mmgr.evaluate.parts`.
     """
 
-    def __init__(self, head: Any, *, components: bool = False) -> None:
+    def __init__(self, head: Any, *, components: bool = False, parts: Widths = ()) -> None:
         self.head = head
         self.components = components
+        self.parts = parts
 
     def fit(self, X: NDArray[np.floating], y: ArrayLike, *, inner: Inner | None = None) -> Probe:
         """Fit a copy of the head.
@@ -110,9 +124,15 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
         """
         target = np.asarray(y, np.float64)
         fill = SimpleImputer(strategy="mean", keep_empty_features=True)
-        steps = [fill, StandardScaler(), *([PrincipalComponents()] if self.components else [])]
+        steps = [fill, StandardScaler(), *([PrincipalComponents(parts=self.parts)] if self.components else [])]
         self.features_ = make_pipeline(*steps)
-        self.head_ = clone(self.head).fit(self.features_.fit_transform(X), target, inner=inner)
+        seen = self.features_.fit_transform(X)
+        if len(self.parts) > 1:
+            widths = steps[-1].widths_ if self.components else self.parts
+            weights = PartWeights(widths).fit(seen, target, inner=inner)
+            seen = weights.transform(seen)
+            self.features_ = make_pipeline(*steps, weights)
+        self.head_ = clone(self.head).fit(seen, target, inner=inner)
         self.range_ = float(target.min()), float(target.max())
         return self
 
@@ -129,23 +149,43 @@ class PrincipalComponents(TransformerMixin, BaseEstimator):  # type: ignore[misc
     Unlike whitening, this keeps the components' relative size. A component of less variance than
     ``smallest`` is dropped; of standardised features each has variance 1, so that a few features of
     their own, such as POIs beside an image's many, are never lost.
+
+    Parameters
+    ----------
+    smallest
+        Least variance of a component.
+    parts
+        Numbers of columns of parts that have components of their own; by default all columns are one part.
+
+    Attributes
+    ----------
+    widths_ : tuple of int
+        Components of each part.
     """
 
-    def __init__(self, smallest: float = 0.1) -> None:
+    def __init__(self, smallest: float = 0.1, *, parts: Widths = ()) -> None:
         self.smallest = smallest
+        self.parts = parts
 
     def fit(self, X: NDArray[np.floating], y: ArrayLike | None = None) -> PrincipalComponents:  # noqa: ARG002 - scikit-learn passes it
         """Find the components of ``X``, shape ``(n, d)``."""
         X = np.asarray(X, np.float64)
         self.mean_ = X.mean(axis=0)
-        squares, axes = principal_axes(X - self.mean_)
-        variance = squares / len(X)
-        kept = variance >= self.smallest
-        kept[-1] = True  # features that never vary keep one component, of zeros
-        self.components_ = axes[:, kept].T  # (k, d)
-        self.scale_ = float(np.sqrt(max(variance[kept].mean(), 0.0))) or 1.0
+        found = [self._axes(part) for part in split_parts(X - self.mean_, self.parts or (X.shape[1],))]
+        self.widths_ = tuple(len(variance) for variance, _ in found)
+        self.components_ = block_diag(*(axes for _, axes in found))  # (k, d)
+        variance = np.concatenate([variance for variance, _ in found])
+        self.scale_ = float(np.sqrt(max(variance.mean(), 0.0))) or 1.0
         return self
 
     def transform(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the components of ``X``, shape ``(n, k)``."""
         return np.asarray((X - self.mean_) @ self.components_.T / self.scale_, np.float32)
+
+    def _axes(self, centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the variances of a part's components, shape ``(k,)``, and their axes, shape ``(k, d)``."""
+        squares, axes = principal_axes(centred)
+        variance = squares / len(centred)
+        kept = variance >= self.smallest
+        kept[-1] = True  # features that never vary keep one component, of zeros
+        return variance[kept], axes[:, kept].T

@@ -14,6 +14,7 @@ from mmgr.errors import SplitError
 from mmgr.evaluate.curves import label_curves
 from mmgr.evaluate.differences import Difference, paired_difference
 from mmgr.evaluate.metrics import METRICS
+from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan, check_splits
 from mmgr.evaluate.probes import probe_names
 from mmgr.evaluate.records import HELD_OUT_COLUMNS, Scores
@@ -31,6 +32,7 @@ def score_features(
     edge: float,
     seed: int,
     main: str | None = None,
+    parts: Mapping[str, Widths] | None = None,
 ) -> Scores:
     """Predict every unit from places far from it, with each feature set, probe, split and seed.
 
@@ -51,12 +53,16 @@ def score_features(
     main
         The feature set whose held-out predictions are kept, and which is compared with the others; the first by
         default.
+    parts
+        Numbers of columns of the parts of those feature sets that have some, such as images and POIs: probes weigh
+        them against each other.
 
     Raises
     ------
     SplitError
         If a split cannot be made of these units.
     """
+    parts = {} if parts is None else parts
     plans = check_splits(units, settings, edge=edge, seed=seed)
     tables = {name: units.features(matrix) for name, matrix in features.items()}
     for name in [name for name, table in tables.items() if np.isnan(table).all()]:
@@ -74,7 +80,7 @@ def score_features(
     ]
     trials, kept = [], []
     for plan, name, probe in track(jobs, f"scores {units.task.name}", total=len(jobs)):
-        predicted = predict_held_out(units, tables[name], plan, probe, seed)
+        predicted = predict_held_out(units, tables[name], plan, probe, seed, parts=parts.get(name, ()))
         shown = probe if plan.protocol is None else plan.protocol.name
         trials.append(make_trial(units, plan, name, shown, predicted))
         if name == main and probe == probes[0]:
@@ -83,7 +89,9 @@ def score_features(
         tuple(trial.score for trial in trials),
         pd.concat(kept, ignore_index=True) if kept else _no_predictions(),
         tuple(found for plan in plans for found in compare(plan, trials, main)),
-        label_curves(units, tables, plans[0], probes[0], settings, seed=seed) if settings.fractions else (),
+        label_curves(units, tables, plans[0], probes[0], settings, seed=seed, parts=parts)
+        if settings.fractions
+        else (),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mmgr.evaluate.metrics import measure
 from mmgr.evaluate.moran import morans_i
+from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan
 from mmgr.evaluate.probes import ProbeName, make_probe
 from mmgr.evaluate.records import Measured, Score
@@ -32,7 +33,14 @@ class Trial:
 
 
 def predict_held_out(
-    units: Units, X: NDArray[np.float32], plan: SplitPlan, probe: ProbeName, seed: int, *, draw: Draw | None = None
+    units: Units,
+    X: NDArray[np.float32],
+    plan: SplitPlan,
+    probe: ProbeName,
+    seed: int,
+    *,
+    draw: Draw | None = None,
+    parts: Widths = (),
 ) -> NDArray[np.float64]:
     """Predict each unit by a probe that was fitted on the training units of its fold.
 
@@ -50,6 +58,9 @@ def predict_held_out(
         Repetition ``i`` uses ``seed + i``.
     draw
         Takes a part of the training units; all by default.
+    parts
+        Numbers of columns of the parts of the vectors, which the probe weighs against each other. A published
+        protocol's probe does not.
 
     Returns
     -------
@@ -69,7 +80,7 @@ def predict_held_out(
         inner_seed = seed if plan.repeats_itself else seed + repeat
         for number, (all_train, test) in enumerate(folds):
             train = all_train if draw is None else draw(all_train, repeat, number)
-            model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss)
+            model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss, parts=parts)
             model.fit(X[train], y[train], inner=plan.inner(units, train, inner_seed))
             predicted[repeat, test] = model.predict(X[test])
     return predicted
