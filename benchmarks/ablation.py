@@ -1,9 +1,11 @@
-"""What each part of our vectors adds, and what each choice of the training does, on made cities.
+"""What each part of our vectors adds, what each choice of the training does, and what weighing the parts does.
 
     python benchmarks/ablation.py --folder ../runs/ablation --seeds 1 2 3 4 5 --write docs/results/ablation.md \
         --json benchmarks/results/2026-11-28-ablation.json
     python benchmarks/ablation.py --study choices --folder ../runs/choices --regions 600 --seeds 1 2 3 \
         --write docs/results/choices.md --json benchmarks/results/2026-11-28-choices.json
+    python benchmarks/ablation.py --study weights --folder ../runs/weights --regions 600 --epochs 5 --seeds 1 2 3 4 5 \
+        --probes ridge knn mlp --write docs/results/weights.md --json benchmarks/results/2026-11-28-weights.json
 
 A made city (`mmgr synth`) has labels that are known functions of what is seen in images only, in POIs only, and in
 both. Recipes are trained on it from each seed; their vectors, and ours with one part left out at a time, are
@@ -44,13 +46,15 @@ TASKS = ("population", "economy", "function")
 OURS = "mmgr"
 CONCATENATION = "simclr, densities, context"
 Vectors = NDArray[np.float32]
+Parts = Vectors | tuple[Vectors, ...]
+"""Vectors, or several parts of them, which probes weigh against each other."""
 Record = dict[str, Any]
 
 
 def main() -> None:
     """Make cities, train, score, and write the page and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--study", choices=("parts", "choices"), default="parts", help="which rows")
+    parser.add_argument("--study", choices=("parts", "choices", "weights"), default="parts", help="which rows")
     parser.add_argument("--folder", type=Path, required=True, help="where cities, trainings and scores are kept")
     parser.add_argument("--write", type=Path, help="the page, with its two marks")
     parser.add_argument("--json", type=Path, help="file for all numbers")
@@ -85,7 +89,7 @@ def score_city(seed: int, arguments: argparse.Namespace) -> list[Record]:
         write_city(place, Settings(arguments.regions, cities=2, pixels=64, metres_per_pixel=2.0, seed=seed))
     run = Run(place / "city.yaml")
     city = City(run, arguments, seed)
-    rows = city.parts() if arguments.study == "parts" else city.choices()
+    rows = {"parts": city.parts, "choices": city.choices, "weights": city.weights}[arguments.study]()
     names = list(rows) if arguments.rows is None else arguments.rows
     units = {task.name: read_units(task, city.store.regions) for task in run.config.tasks if task.name in TASKS}
     for name in names:
@@ -94,11 +98,13 @@ def score_city(seed: int, arguments: argparse.Namespace) -> list[Record]:
         if not probes:
             continue
         settings = Evaluate(splits=("blocks", "groups"), seeds=1, probes=probes)
-        vectors = {name: rows[name]()}
+        made = rows[name]()
+        sides = made if isinstance(made, tuple) else (made,)
+        vectors, widths = {name: np.hstack(sides)}, {name: tuple(side.shape[1] for side in sides)}
         for own in units.values():
             for probe in probes:
                 alone = settings.model_copy(update={"probes": (probe,)})
-                scores = score_features(own, vectors, alone, edge=city.store.info.edge, seed=0)
+                scores = score_features(own, vectors, alone, edge=city.store.info.edge, seed=0, parts=widths)
                 kept += [
                     {"features": name, "probe": probe}
                     | {key: getattr(one, key) for key in ("task", "split", "metric", "value")}
@@ -176,28 +182,28 @@ class City:
         """Colours and texture of patches."""
         return np.stack([describe_patch(dates[0]) for part in self.store.iterate(256) for dates in part])
 
-    def parts(self) -> dict[str, Callable[[], Vectors]]:
+    def parts(self) -> dict[str, Callable[[], Parts]]:
         """Return what is scored to see what each part of the vectors adds."""
         ours = self.recipe("mmgr")
 
-        def without(**changes: Any) -> Callable[[], Vectors]:
-            return lambda: np.hstack([self.images(self.ours, self.recipe("mmgr", **changes)), self.pois])
+        def without(**changes: Any) -> Callable[[], Parts]:
+            return lambda: (self.images(self.ours, self.recipe("mmgr", **changes)), self.pois)
 
-        def beside(make: Callable[[], MultiModalModel]) -> Callable[[], Vectors]:
-            return lambda: np.hstack([self.images(make(), ours), self.pois])
+        def beside(make: Callable[[], MultiModalModel]) -> Callable[[], Parts]:
+            return lambda: (self.images(make(), ours), self.pois)
 
         return {
             "POI densities": lambda: self.densities,
-            "POI densities, context": lambda: np.hstack([self.densities, self.context]),
+            "POI densities, context": self._plain,
             "mmgr's POI part": lambda: self.pois,
             "colours and texture": lambda: self.texture,
             "simclr": lambda: self.alone,
             "mmgr's image part": lambda: self.own_images,
-            "simclr, densities": lambda: np.hstack([self.alone, self.densities]),
-            CONCATENATION: lambda: np.hstack([self.alone, self.densities, self.context]),
-            "colours and texture, densities, context": lambda: np.hstack([self.texture, self.densities, self.context]),
+            "simclr, densities": lambda: (self.alone, self.densities),
+            CONCATENATION: lambda: (self.alone, self._plain()),
+            "colours and texture, densities, context": lambda: (self.texture, self._plain()),
             "mmgr-2023": self._published,
-            OURS: lambda: np.hstack([self.own_images, self.pois]),
+            OURS: lambda: (self.own_images, self.pois),
             "mmgr, encoder untrained": beside(lambda: random_model(ours, self.ours.category_vectors, 3, self.seed)),
             "mmgr, encoder of simclr": beside(lambda: self.simclr),
             "mmgr, images meet the POIs inside alone": beside(
@@ -212,15 +218,16 @@ class City:
             "mmgr, cities alike": without(group_means=0.0),
             "mmgr, nothing around in images": without(image_scales=()),
             "mmgr, last features in columns as they come": without(image_components=None, feature_maps=False),
-            "mmgr, POI columns as they come": lambda: np.hstack(
-                [self.own_images, self.inside(self.ours), self.context]
+            "mmgr, POI columns as they come": lambda: (
+                self.own_images,
+                np.hstack([self.inside(self.ours), self.context]),
             ),
         }
 
-    def choices(self) -> dict[str, Callable[[], Vectors]]:
+    def choices(self) -> dict[str, Callable[[], Parts]]:
         """Return what is scored to see what each choice of the training does: each is a training of its own."""
 
-        def changed(tag: str, **changes: Any) -> Callable[[], Vectors]:
+        def changed(tag: str, **changes: Any) -> Callable[[], Parts]:
             return lambda: self._whole(self.train("mmgr", tag=f"-{tag}", **changes))
 
         near = 2.5 * self.store.info.edge
@@ -239,14 +246,29 @@ class City:
             "side task without contrast of images and POIs": changed("contrast", intra_weight=1.0),
         }
 
-    def _published(self) -> Vectors:
-        model = self.train("mmgr-2023")
-        return embed(model, self.store, model.recipe, device="cpu").combined
+    def weights(self) -> dict[str, Callable[[], Parts]]:
+        """Return what is scored to see what it does that probes weigh images and POIs against each other."""
+        return {
+            "mmgr's image part": lambda: self.own_images,
+            "mmgr's POI part": lambda: self.pois,
+            OURS: lambda: (self.own_images, self.pois),
+            "mmgr, not weighed": lambda: np.hstack([self.own_images, self.pois]),
+            CONCATENATION: lambda: (self.alone, self._plain()),
+            f"{CONCATENATION}, not weighed": lambda: np.hstack([self.alone, self._plain()]),
+        }
 
-    def _whole(self, model: MultiModalModel) -> Vectors:
-        """Return the whole embedding by a model."""
+    def _plain(self) -> Vectors:
+        return np.hstack([self.densities, self.context])
+
+    def _published(self) -> Parts:
+        model = self.train("mmgr-2023")
+        found = embed(model, self.store, model.recipe, device="cpu")
+        return found.image, found.poi
+
+    def _whole(self, model: MultiModalModel) -> Parts:
+        """Return both parts of the embedding by a model."""
         images = self.images(model, self.recipe("mmgr"))
-        return np.hstack([images, even_components(self.inside(model)), self.context])
+        return images, np.hstack([even_components(self.inside(model)), self.context])
 
 
 def _strong(recipe: Recipe) -> dict[str, Any]:
