@@ -13,7 +13,7 @@ from mmgr.benchmark.scoring import Scored, Scorer
 from mmgr.benchmark.settings import common_recipe
 from mmgr.config import Config
 from mmgr.console import log
-from mmgr.evaluate import Scores, Units, check_splits, read_units
+from mmgr.evaluate import Scores, Units, check_splits, task_units
 from mmgr.evaluate.probes import ProbeName
 from mmgr.files import remove_tree, write_text
 from mmgr.layout import Layout
@@ -57,7 +57,7 @@ def act(
     """
     store = RegionStore(layout.regions)
     probe = probe or config.evaluate.probes[0]
-    units = {task.name: read_units(task, store.regions) for task in config.tasks}
+    units = {task.name: task_units(config, task, store.regions) for task in config.tasks}
     scorer = Scorer(
         folder=layout.benchmark / "predictions",
         settings=config.evaluate.model_copy(update={"probes": (probe,), "fractions": ()}),
