@@ -146,16 +146,23 @@ def test_own_folds_work_in_cross_validation_of_scikit_learn(units: Make) -> None
 
 @pytest.mark.parametrize("protocol", ["cityrep-trees", "regiondcl-blocks"])
 def test_a_published_protocol_is_scored_beside_the_splits_as_it_scores_itself(units: Make, protocol: str) -> None:
-    some = units(14, transform="none")
+    some = units(14)
+    assert some.scale == "log1p"
     some = replace(some, centres=some.centres * 10)  # 14 km, for blocks of 5 km
     X = np.stack([np.log(some.values), np.random.default_rng(0).normal(size=196)], axis=1).astype(np.float32)
     settings = BLOCKS.model_copy(update={"protocol": protocol, "block": 3000.0, "buffer": 0.0})
-    blocks, published = score_features(some, {"x": X}, settings, edge=1000, seed=0).records
+    scores = score_features(some, {"x": X}, settings, edge=1000, seed=0)
+    blocks, published = scores.records
     assert (blocks.split, published.split, published.probe) == ("blocks", protocol, protocol)
+    # a protocol scores the label as it is, whatever scale the task has: published scores do
+    assert (blocks.scale, published.scale) == ("log1p", "as given")
     itself = get_protocol(protocol).score(X, some.values, some.centres, kind="number")
     assert published.seeds == len(itself)
     assert published.metrics["r2"].value == pytest.approx(np.mean([one["r2"] for one in itself]), rel=1e-5)
     assert published.optimistic == get_protocol(protocol).optimistic
+    rows, predicted = next(iter(get_protocol(protocol).predict(X, some.values, some.centres, kind="number")))
+    kept = scores.held_out.query("split == @protocol").set_index("id")["predicted"]
+    np.testing.assert_allclose(kept[some.ids[rows]], predicted)
 
 
 def test_a_protocol_that_does_not_know_the_label_says_so(units: Make) -> None:

@@ -168,7 +168,8 @@ class Evaluate(Section):
     Where its values are `train`, `test` and perhaps `validation`, the test units are tested once; a unit without a
     value is always trained on."""
     protocol: Literal["cityrep", "cityrep-trees", "regiondcl", "regiondcl-blocks"] | None = None
-    """A published protocol, scored beside the splits, with its own probe and seeds; see `mmgr.evaluate.protocols`."""
+    """A published protocol, scored beside the splits, with its own probe and seeds, on the label's own scale; see
+    `mmgr.evaluate.protocols`."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Parts of spatial blocks and of random folds."""
     block: Positive | None = None

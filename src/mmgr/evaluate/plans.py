@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmgr.config import Evaluate
 from mmgr.console import log
@@ -52,6 +53,25 @@ class SplitPlan:
     def repeats_itself(self) -> bool:
         """Whether all repetitions have the same folds."""
         return self.kind in {"groups", "column"}
+
+    def target(self, units: Units) -> NDArray[np.float64]:
+        """Return the labels as they are fitted and scored, shape ``(u,)`` or ``(u, k)``.
+
+        A published protocol scores the label as it is, whatever scale the task has: its scores stand beside published
+        ones.
+        """
+        return units.target if self.protocol is None else units.values
+
+    def scale(self, units: Units) -> str:
+        """Return the name of the scale of :meth:`target`."""
+        return units.scale if self.protocol is None else "as given"
+
+    def untransform(self, units: Units, predicted: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return predictions of :meth:`target` on the label's own scale; an amount is never below 0."""
+        if self.protocol is None:
+            return units.untransform(predicted)
+        values = np.asarray(predicted, np.float64)
+        return np.maximum(values, 0.0) if units.task.is_amount else values
 
     def inner(self, units: Units, train: Rows, seed: int) -> Inner:
         """Return the inner folds of some training units."""
