@@ -13,6 +13,7 @@ import h3
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy import sparse
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import cross_val_score
 
@@ -163,6 +164,39 @@ def test_a_published_protocol_is_scored_beside_the_splits_as_it_scores_itself(un
     rows, predicted = next(iter(get_protocol(protocol).predict(X, some.values, some.centres, kind="number")))
     kept = scores.held_out.query("split == @protocol").set_index("id")["predicted"]
     np.testing.assert_allclose(kept[some.ids[rows]], predicted)
+
+
+def test_a_published_split_with_a_label_cell_on_both_sides_is_optimistic(
+    units: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    some = units(20)
+    x, y = (np.arange(400) % 20, np.arange(400) // 20)
+    cell = (y // 3) * 7 + x // 3  # label cells of 3 x 3 regions, which blocks of 2 x 2 cut through
+    coarse = replace(some, sources=sparse.csr_array((np.ones(400), (np.arange(400), cell))))
+    settings = BLOCKS.model_copy(update={"splits": (), "protocol": "cityrep-trees"})
+    (plan,) = check_splits(coarse, settings, edge=100, seed=0)
+    folds = [fold for (fold,) in plan.folds]
+    shared = sum(int(np.isin(cell[test], cell[train]).sum()) for train, test in folds)
+    assert shared
+    assert plan.optimistic
+    assert f"{shared} of {sum(len(test) for _, test in folds)} tested units share a region, label cell" in caplog.text
+    caplog.clear()
+    (plain,) = check_splits(some, settings, edge=100, seed=0)
+    assert not plain.optimistic
+    assert not caplog.text
+    for (one,), (two,) in zip(plan.folds, plain.folds, strict=True):  # the split stays as published
+        assert all(map(np.array_equal, one, two))
+
+
+def test_random_folds_keep_units_of_one_region_apart(units: Make) -> None:
+    some = units(10)
+    shared = np.kron(np.eye(50), np.ones((2, 1)))  # two units stand for each of 50 regions
+    polygons = replace(some, weights=sparse.csr_array(shared), kind="polygons")
+    (plan,) = check_splits(polygons, BLOCKS.model_copy(update={"splits": ("random",)}), edge=100, seed=0)
+    for train, test in plan.folds[0]:
+        assert not set(train // 2) & set(test // 2)
+    (plain,) = check_splits(some, BLOCKS.model_copy(update={"splits": ("random",)}), edge=100, seed=0)
+    assert all(len(train) + len(test) == 100 for train, test in plain.folds[0])
 
 
 def test_a_protocol_that_does_not_know_the_label_says_so(units: Make) -> None:

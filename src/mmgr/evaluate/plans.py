@@ -50,6 +50,11 @@ class SplitPlan:
     """The published protocol that this split belongs to; it has a probe of its own."""
 
     @property
+    def keeps_buffer(self) -> bool:
+        """Whether `evaluate.buffer` has a say in these folds."""
+        return self.protocol is None and self.kind != "random"
+
+    @property
     def repeats_itself(self) -> bool:
         """Whether all repetitions have the same folds."""
         return self.kind in {"groups", "column"}
@@ -156,18 +161,10 @@ def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: 
         groups = tuning_groups(units, edge=edge, among=units.own_folds)
     else:
         buffer = 0.0
-        coarse = units.sources is not None
+        groups = None if units.sources is None else units.cells
         splitters = [
-            RandomFolds(
-                len(units),
-                folds=settings.folds,
-                seed=s,
-                cells=units.cells if coarse else None,
-                linked=units.linked if coarse else None,
-            )
-            for s in seeds
+            RandomFolds(len(units), folds=settings.folds, seed=s, cells=groups, linked=units.linked) for s in seeds
         ]
-        groups = units.cells if coarse else None
     plan = SplitPlan(
         kind,
         tuple(list(s.split()) for s in splitters),
@@ -202,7 +199,29 @@ def _published(name: str, units: Units) -> SplitPlan:
         folds = tuple([fold] for fold in protocol.splitter(units.centres).split())
     except (SplitError, ValueError) as error:
         raise SplitError(f"task {units.task.name}, protocol {name}: {error}") from error
-    return SplitPlan(name, folds, None, 0.0, protocol.optimistic, protocol=protocol)
+    shared, tested = _on_both_sides(units, [fold for repetition in folds for fold in repetition])
+    if shared:
+        log.warning(
+            "%s, protocol %s: %d of %d tested units share a region, label cell or label polygon with a training unit; "
+            "its split stays as published, so read its scores as optimistic",
+            units.task.name,
+            name,
+            shared,
+            tested,
+        )
+    return SplitPlan(name, folds, None, 0.0, protocol.optimistic or shared > 0, protocol=protocol)
+
+
+def _on_both_sides(units: Units, folds: Folds) -> tuple[int, int]:
+    """Count the tested units that are linked with a training unit of their fold, and all tested units."""
+    linked = units.linked.astype(np.int32)
+    shared = tested = 0
+    for train, test in folds:
+        trained = np.zeros(len(units), np.int32)
+        trained[train] = 1
+        shared += int((linked[test] @ trained > 0).sum())
+        tested += len(test)
+    return shared, tested
 
 
 def _log_plan(units: Units, plan: SplitPlan, chosen: Blocks | None) -> None:
