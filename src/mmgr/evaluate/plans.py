@@ -11,6 +11,7 @@ from mmgr.config import Evaluate
 from mmgr.console import log
 from mmgr.errors import SplitError
 from mmgr.evaluate.blocks import Blocks, make_blocks
+from mmgr.evaluate.names import names_of
 from mmgr.evaluate.protocols import Protocol, get_protocol
 from mmgr.evaluate.splits import (
     LeaveOneGroupOut,
@@ -184,7 +185,7 @@ def tuning_groups(units: Units, *, edge: float, among: np.ndarray | None = None)
     None where the units do not fill two blocks.
     """
     if among is not None and len(large_groups(among)) >= _ENOUGH_GROUPS:
-        return np.asarray(np.unique(np.asarray(among, str), return_inverse=True)[1], np.int64)
+        return np.asarray(np.unique(names_of(among), return_inverse=True)[1], np.int64)
     try:
         return block_of(units.anchors, choose_block(units.anchors, edge=edge, folds=2))
     except SplitError:

@@ -16,12 +16,11 @@ from scipy.spatial import cKDTree
 
 from mmgr.console import log
 from mmgr.errors import SplitError
+from mmgr.evaluate.names import names_of, roles_of
 from mmgr.evaluate.tuning import Rows, balanced
 
 MIN_GROUP = 5
 """A group with fewer units is no fold of its own."""
-PARTS = {"train", "validation", "val", "test"}
-"""Names of a user's folds that are parts of one split."""
 MIN_TRAINING = 5
 """A fold with fewer training units cannot be fitted."""
 
@@ -149,7 +148,7 @@ class LeaveOneGroupOut(_Folds):
     Parameters
     ----------
     groups
-        Group of each unit, shape ``(n,)``; an empty name means none.
+        Group of each unit, shape ``(n,)``; an empty name, None or NaN means none.
     centres
         Centre of each unit in metres, shape ``(n, 2)``.
     buffer
@@ -167,7 +166,7 @@ class LeaveOneGroupOut(_Folds):
         self, groups: ArrayLike, centres: ArrayLike, *, buffer: float = 0.0, linked: sparse.csr_array | None = None
     ) -> None:
         points = _points(centres, 2)
-        names, codes, sizes = np.unique(np.asarray(groups, str), return_inverse=True, return_counts=True)
+        names, codes, sizes = np.unique(names_of(groups), return_inverse=True, return_counts=True)
         large = large_groups(groups)
         if len(large) < 2:
             listed = ", ".join(f"{name or '(none)'}: {size}" for name, size in zip(names, sizes, strict=True))
@@ -188,8 +187,9 @@ class OwnFolds(_Folds):
     Parameters
     ----------
     names
-        Fold of each unit, shape ``(n,)``. Where all are among :data:`PARTS`, the units of ``test`` are tested once and
-        all others trained on.
+        Fold of each unit, shape ``(n,)``; an empty name, None or NaN means none. Where all mean parts of one split
+        (``train``, ``validation``, ``test``, in any case and usual spelling), the units of ``test`` are tested once
+        and all others trained on.
     centres
         Centre of each unit in metres, shape ``(n, 2)``.
     buffer
@@ -200,23 +200,25 @@ class OwnFolds(_Folds):
     Raises
     ------
     SplitError
-        If there are fewer than two folds, or parts without ``test``.
+        If there are fewer than two folds, parts without ``test``, or parts beside other names.
     """
 
     def __init__(
         self, names: ArrayLike, centres: ArrayLike, *, buffer: float = 0.0, linked: sparse.csr_array | None = None
     ) -> None:
         points = _points(centres, 2)
-        own = np.asarray(names, str)
+        own = names_of(names)
         known = sorted({str(name) for name in own if name})
-        if known and set(known) <= PARTS:
-            known = [name for name in known if name == "test"]
-            if not known:
+        roles = roles_of(known)
+        if roles is not None:
+            place = {name: 0 for name, role in roles.items() if role == "test"}
+            if not place:
                 raise SplitError("the column of folds has parts to train on, but none called `test`")
         elif len(known) < 2:
             raise SplitError(f"the column of folds has {len(known)} fold(s) ({', '.join(known)}) on labelled units")
-        self.names = tuple(known)
-        place = {name: number for number, name in enumerate(known)}
+        else:
+            place = {name: number for number, name in enumerate(known)}
+        self.names = tuple(place)
         super().__init__(np.array([place.get(str(name), -1) for name in own]), points, buffer, linked)
 
 
@@ -266,7 +268,7 @@ class RandomFolds(_Folds):
 
 def large_groups(groups: ArrayLike) -> tuple[str, ...]:
     """Return the names of the groups with at least :data:`MIN_GROUP` units."""
-    names, sizes = np.unique(np.asarray(groups, str), return_counts=True)
+    names, sizes = np.unique(names_of(groups), return_counts=True)
     return tuple(str(name) for name, size in zip(names, sizes, strict=True) if name and size >= MIN_GROUP)
 
 
