@@ -54,6 +54,27 @@ def test_a_range_that_leaves_too_few_blocks_gives_way_to_the_extent(units: Make)
     assert re.search(r"alike up to (more than )?[\d,]+ m, but so large blocks would be \d", blocks.why)
 
 
+@pytest.mark.parametrize("settings", [{"block": 200.0}, {"folds": 8}], ids=["given", "extent"])
+def test_blocks_smaller_than_labels_are_alike_are_warned_of_with_both_numbers(
+    units: Make, caplog: pytest.LogCaptureFixture, settings: dict[str, Any]
+) -> None:
+    some = alike(units, 2000)
+    blocks = make_blocks(some, BLOCKS.model_copy(update=settings), edge=100)
+    assert some.variogram is not None
+    assert blocks.size < some.variogram.range
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"blocks of {blocks.size:,.0f} m are smaller than" in record.getMessage()
+    assert f"{some.variogram.range:,.0f} m, so that" in record.getMessage()
+
+
+def test_blocks_as_wide_as_the_range_are_not_warned_of(units: Make, caplog: pytest.LogCaptureFixture) -> None:
+    make_blocks(alike(units, 500), BLOCKS, edge=100)
+    make_blocks(alike(units, 500), BLOCKS.model_copy(update={"block": 1000.0}), edge=100)
+    make_blocks(units(16), BLOCKS.model_copy(update={"block": 150.0}), edge=100)
+    assert not caplog.text
+
+
 def test_labels_without_a_range_take_blocks_from_the_extent_and_given_ones_are_taken(units: Make) -> None:
     noise = units(16)
     assert make_blocks(noise, BLOCKS, edge=100).chosen_by == "extent"

@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import cross_val_predict, cross_val_score
 
 from mmgr.errors import SplitError
-from mmgr.evaluate import LeaveOneGroupOut, RandomFolds, SpatialBlocks, choose_block
+from mmgr.evaluate import LeaveOneGroupOut, OwnFolds, RandomFolds, SpatialBlocks, choose_block
 
 
 def scattered(seed: int, units: int, extent: float = 10_000.0) -> np.ndarray:
@@ -95,8 +95,22 @@ def test_fewer_units_than_folds_is_an_error() -> None:
 
 def test_a_buffer_that_leaves_nothing_to_train_on_is_an_error() -> None:
     splitter = SpatialBlocks(scattered(0, 80), block=2000, folds=5, buffer=20_000)
-    with pytest.raises(SplitError, match=r"a buffer of 20000 m leaves 0 to train on"):
+    with pytest.raises(
+        SplitError, match=r"leaves 0 to train on, .* \d+ lie within the buffer of 20000 m: make `buffer`"
+    ):
         list(splitter.split())
+
+
+def test_shared_regions_that_leave_nothing_to_train_on_are_the_cause_that_is_named() -> None:
+    centres = scattered(0, 80)
+    everywhere = sparse.csr_array(np.ones((80, 80), bool))
+    with pytest.raises(
+        SplitError, match=r"leaves 0 to train on, fewer than 5; \d+ share a region, label cell"
+    ) as found:
+        list(SpatialBlocks(centres, block=2000, folds=5, linked=everywhere).split())
+    assert "buffer" not in str(found.value)
+    with pytest.raises(SplitError, match=r"tests 28 of 30 units and leaves 2 to train on.* there are no others\."):
+        list(OwnFolds(["test"] * 28 + ["train"] * 2, centres[:30]).split())
 
 
 def test_features_of_another_length_are_refused() -> None:

@@ -66,29 +66,47 @@ class _Folds:
         Raises
         ------
         SplitError
-            If ``X`` has another number of rows than there are units, or the buffer leaves fewer
-            than :data:`MIN_TRAINING` units to train on.
+            If ``X`` has another number of rows than there are units, or buffer and shared regions leave fewer than
+            :data:`MIN_TRAINING` units to train on.
         """
         if X is not None and len(X) != len(self.fold):
             raise SplitError(f"the split was made for {len(self.fold)} units, but X has {len(X)} rows")
         for number in range(self.get_n_splits()):
             test = np.flatnonzero(self.fold == number)
-            train = np.flatnonzero(self._may_train(number, test))
+            others, near, linked = self.fold != number, self._near(test), self._sharing(test)
+            train = np.flatnonzero(others & ~near & ~linked)
             if len(train) < MIN_TRAINING:
+                why = self._why(int((others & near).sum()), int((others & linked).sum()))
                 raise SplitError(
-                    f"fold {number + 1} tests {len(test)} of {len(self.fold)} units, and a buffer of "
-                    f"{self.buffer:g} m leaves {len(train)} to train on; make `buffer` or `block` smaller."
+                    f"fold {number + 1} tests {len(test)} of {len(self.fold)} units and leaves {len(train)} to train "
+                    f"on, fewer than {MIN_TRAINING}; {why}"
                 )
             yield train, test
 
-    def _may_train(self, number: int, test: Rows) -> NDArray[np.bool_]:
-        allowed = self.fold != number
-        if self.buffer > 0:
-            distance, _ = cKDTree(self._centres[test]).query(self._centres)
-            allowed &= distance >= self.buffer
-        if self._linked is not None:
-            allowed &= np.asarray(self._linked[test].sum(axis=0)).ravel() == 0
-        return np.asarray(allowed, bool)
+    def _near(self, test: Rows) -> NDArray[np.bool_]:
+        """Return which units are nearer to a test unit than the buffer, shape ``(n,)``."""
+        if self.buffer <= 0:
+            return np.zeros(len(self.fold), bool)
+        distance, _ = cKDTree(self._centres[test]).query(self._centres)
+        return np.asarray(distance < self.buffer, bool)
+
+    def _sharing(self, test: Rows) -> NDArray[np.bool_]:
+        """Return which units are linked with a test unit, shape ``(n,)``."""
+        if self._linked is None:
+            return np.zeros(len(self.fold), bool)
+        return np.asarray(self._linked[test].sum(axis=0)).ravel() > 0
+
+    def _why(self, near: int, linked: int) -> str:
+        """Say why so few units are left to train on, and what to do."""
+        causes = []
+        if near:
+            causes.append(f"{near} lie within the buffer of {self.buffer:g} m: make `buffer` or `block` smaller")
+        if linked:
+            causes.append(
+                f"{linked} share a region, label cell or label polygon with a test unit: take smaller regions, finer "
+                "labels or other `units`"
+            )
+        return f"{' and '.join(causes) or 'there are no others'}."
 
 
 class SpatialBlocks(_Folds):
