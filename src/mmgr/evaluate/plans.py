@@ -25,6 +25,7 @@ from mmgr.evaluate.splits import (
 )
 from mmgr.evaluate.tuning import Inner, Rows, inner_folds
 from mmgr.evaluate.units import Units
+from mmgr.evaluate.unseen import warn_of_unseen
 
 Folds = list[tuple[Rows, Rows]]
 
@@ -59,6 +60,11 @@ class SplitPlan:
     def repeats_itself(self) -> bool:
         """Whether all repetitions have the same folds."""
         return self.kind in {"groups", "column"}
+
+    @property
+    def distinct_folds(self) -> Folds:
+        """The folds of all repetitions, or of one where all have the same."""
+        return [fold for folds in self.folds[: 1 if self.repeats_itself else None] for fold in folds]
 
     def target(self, units: Units) -> NDArray[np.float64]:
         """Return the labels as they are fitted and scored, shape ``(u,)`` or ``(u, k)``.
@@ -100,6 +106,8 @@ def check_splits(units: Units, settings: Evaluate, *, edge: float, seed: int) ->
     plans = [_plan(kind, units, settings, edge=edge, seed=seed) for kind in _kinds(units, settings)]
     if settings.protocol is not None:
         plans.append(_published(settings.protocol, units))
+    for plan in plans:
+        warn_of_unseen(units, plan.kind, plan.distinct_folds)
     return plans
 
 

@@ -15,6 +15,7 @@ from mmgr.evaluate.probes import ProbeName, make_probe
 from mmgr.evaluate.records import Measured, Score
 from mmgr.evaluate.tuning import Rows
 from mmgr.evaluate.units import Units
+from mmgr.evaluate.unseen import unseen_classes
 
 _SCALES = {"class": "classes", "shares": "shares"}
 
@@ -151,6 +152,7 @@ def make_trial(
         moran_p=p_value,
         label_range=None if variogram is None else variogram.range,
         block_chosen_by=plan.chosen_by,
+        unseen=unseen_classes(units, plan.distinct_folds) if fraction == 1 else {},
     )
     return Trial(score, paired)
 
