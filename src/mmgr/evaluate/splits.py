@@ -70,7 +70,10 @@ class _Folds:
             :data:`MIN_TRAINING` units to train on.
         """
         if X is not None and len(X) != len(self.fold):
-            raise SplitError(f"the split was made for {len(self.fold)} units, but X has {len(X)} rows")
+            raise SplitError(
+                f"the split was made for {len(self.fold)} units, but X has {len(X)} rows; inside another split, "
+                "`SpatialBlocks` takes the centres of these rows as `groups`, and other splits take them anew"
+            )
         for number in range(self.get_n_splits()):
             test = np.flatnonzero(self.fold == number)
             others, near, linked = self.fold != number, self._near(test), self._sharing(test)
@@ -111,6 +114,12 @@ class _Folds:
 
 class SpatialBlocks(_Folds):
     """Folds of square blocks: neighbours are tested together.
+
+    A search inside the folds of another split sees some of the units only. It takes their centres as ``groups``, for
+    which the blocks are laid anew::
+
+        search = GridSearchCV(model, grid, cv=SpatialBlocks(centres, block=500))
+        cross_val_score(search, X, y, cv=SpatialBlocks(centres, block=2000), params={"groups": centres})
 
     Parameters
     ----------
@@ -157,7 +166,34 @@ class SpatialBlocks(_Folds):
                 f"blocks of {block:g} m hold the {len(points)} units in {occupied} blocks, fewer than {folds} folds; "
                 "set a smaller `block` or fewer `folds`."
             )
+        self.folds = folds
+        self.seed = seed
+        self._about_all = linked is not None or blocks is not None
         super().__init__(balanced(self.blocks, folds, seed)[self.blocks], points, buffer, linked)
+
+    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:
+        """Yield the rows to train on and the rows to test on, fold by fold.
+
+        Parameters
+        ----------
+        X, y
+            As scikit-learn passes them.
+        groups
+            Centres in metres, shape ``(m, 2)``, of other units than those that the splitter was made for, such as some
+            of them; the same settings are used. Anything else is not looked at.
+
+        Raises
+        ------
+        SplitError
+            As without ``groups``; and with centres where ``linked`` or ``blocks`` are about all units.
+        """
+        if groups is None or np.ndim(groups) != 2:
+            yield from super().split(X, y)
+            return
+        if self._about_all:
+            raise SplitError("`linked` and `blocks` are of all units, not of those whose centres `groups` holds")
+        anew = SpatialBlocks(groups, block=self.block, folds=self.folds, buffer=self.buffer, seed=self.seed)
+        yield from anew.split(X, y)
 
 
 class LeaveOneGroupOut(_Folds):
