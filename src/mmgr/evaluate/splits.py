@@ -7,112 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
-from scipy.spatial import cKDTree
 
 from mmgr.console import log
 from mmgr.errors import SplitError
+from mmgr.evaluate.folds import MIN_TRAINING, BaseFolds, Splitter, points_of
 from mmgr.evaluate.names import names_of, roles_of
 from mmgr.evaluate.tuning import Rows, balanced
 
+__all__ = [
+    "MIN_GROUP",
+    "MIN_TRAINING",
+    "LeaveOneGroupOut",
+    "OwnFolds",
+    "RandomFolds",
+    "SpatialBlocks",
+    "Splitter",
+    "block_of",
+    "choose_block",
+    "large_groups",
+]
+
 MIN_GROUP = 5
 """A group with fewer units is no fold of its own."""
-MIN_TRAINING = 5
-"""A fold with fewer training units cannot be fitted."""
 
 
-class Splitter(Protocol):
-    """What all splits share, beyond scikit-learn's interface."""
-
-    optimistic: ClassVar[bool]
-    """Whether neighbours of test units are trained on."""
-    buffer: float
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """Return the number of folds."""
-
-    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:
-        """Yield the rows to train on and the rows to test on, fold by fold."""
-
-
-class _Folds:
-    """Folds as a number per unit, and what may be trained on beside each."""
-
-    optimistic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        fold: Rows,
-        centres: NDArray[np.float64],
-        buffer: float,
-        linked: sparse.csr_array | None,
-    ) -> None:
-        self.fold = fold
-        self.buffer = buffer
-        self._centres = centres
-        self._linked = linked
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002 - scikit-learn's interface
-        """Return the number of folds."""
-        return int(self.fold.max()) + 1
-
-    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:  # noqa: ARG002 - scikit-learn's interface
-        """Yield the rows to train on and the rows to test on, fold by fold.
-
-        Raises
-        ------
-        SplitError
-            If ``X`` has another number of rows than there are units, or buffer and shared regions leave fewer than
-            :data:`MIN_TRAINING` units to train on.
-        """
-        if X is not None and len(X) != len(self.fold):
-            raise SplitError(
-                f"the split was made for {len(self.fold)} units, but X has {len(X)} rows; inside another split, "
-                "`SpatialBlocks` takes the centres of these rows as `groups`, and other splits take them anew"
-            )
-        for number in range(self.get_n_splits()):
-            test = np.flatnonzero(self.fold == number)
-            others, near, linked = self.fold != number, self._near(test), self._sharing(test)
-            train = np.flatnonzero(others & ~near & ~linked)
-            if len(train) < MIN_TRAINING:
-                why = self._why(int((others & near).sum()), int((others & linked).sum()))
-                raise SplitError(
-                    f"fold {number + 1} tests {len(test)} of {len(self.fold)} units and leaves {len(train)} to train "
-                    f"on, fewer than {MIN_TRAINING}; {why}"
-                )
-            yield train, test
-
-    def _near(self, test: Rows) -> NDArray[np.bool_]:
-        """Return which units are nearer to a test unit than the buffer, shape ``(n,)``."""
-        if self.buffer <= 0:
-            return np.zeros(len(self.fold), bool)
-        distance, _ = cKDTree(self._centres[test]).query(self._centres)
-        return np.asarray(distance < self.buffer, bool)
-
-    def _sharing(self, test: Rows) -> NDArray[np.bool_]:
-        """Return which units are linked with a test unit, shape ``(n,)``."""
-        if self._linked is None:
-            return np.zeros(len(self.fold), bool)
-        return np.asarray(self._linked[test].sum(axis=0)).ravel() > 0
-
-    def _why(self, near: int, linked: int) -> str:
-        """Say why so few units are left to train on, and what to do."""
-        causes = []
-        if near:
-            causes.append(f"{near} lie within the buffer of {self.buffer:g} m: make `buffer` or `block` smaller")
-        if linked:
-            causes.append(
-                f"{linked} share a region, label cell or label polygon with a test unit: take smaller regions, finer "
-                "labels or other `units`"
-            )
-        return f"{' and '.join(causes) or 'there are no others'}."
-
-
-class SpatialBlocks(_Folds):
+class SpatialBlocks(BaseFolds):
     """Folds of square blocks: neighbours are tested together.
 
     A search inside the folds of another split sees some of the units only. It takes their centres as ``groups``, for
@@ -155,7 +79,7 @@ class SpatialBlocks(_Folds):
         linked: sparse.csr_array | None = None,
         blocks: ArrayLike | None = None,
     ) -> None:
-        points = _points(centres, folds)
+        points = points_of(centres, folds)
         if not block > 0:
             raise SplitError(f"the edge of a block must be positive metres, got {block}")
         self.block = float(block)
@@ -196,7 +120,7 @@ class SpatialBlocks(_Folds):
         yield from anew.split(X, y)
 
 
-class LeaveOneGroupOut(_Folds):
+class LeaveOneGroupOut(BaseFolds):
     """One fold per group, such as a city; units of small groups or of none are always trained on.
 
     Parameters
@@ -219,7 +143,7 @@ class LeaveOneGroupOut(_Folds):
     def __init__(
         self, groups: ArrayLike, centres: ArrayLike, *, buffer: float = 0.0, linked: sparse.csr_array | None = None
     ) -> None:
-        points = _points(centres, 2)
+        points = points_of(centres, 2)
         names, codes, sizes = np.unique(names_of(groups), return_inverse=True, return_counts=True)
         large = large_groups(groups)
         if len(large) < 2:
@@ -235,7 +159,7 @@ class LeaveOneGroupOut(_Folds):
         super().__init__(place[codes], points, buffer, linked)
 
 
-class OwnFolds(_Folds):
+class OwnFolds(BaseFolds):
     """A user's own folds, by name; a unit without one is always trained on.
 
     Parameters
@@ -260,7 +184,7 @@ class OwnFolds(_Folds):
     def __init__(
         self, names: ArrayLike, centres: ArrayLike, *, buffer: float = 0.0, linked: sparse.csr_array | None = None
     ) -> None:
-        points = _points(centres, 2)
+        points = points_of(centres, 2)
         own = names_of(names)
         known = sorted({str(name) for name in own if name})
         roles = roles_of(known)
@@ -276,7 +200,7 @@ class OwnFolds(_Folds):
         super().__init__(np.array([place.get(str(name), -1) for name in own]), points, buffer, linked)
 
 
-class RandomFolds(_Folds):
+class RandomFolds(BaseFolds):
     """Folds without regard to place: optimistic, since test units have trained neighbours.
 
     Parameters
@@ -310,7 +234,7 @@ class RandomFolds(_Folds):
         cells: ArrayLike | None = None,
         linked: sparse.csr_array | None = None,
     ) -> None:
-        points = _points(np.zeros((units, 2)), folds)
+        points = points_of(np.zeros((units, 2)), folds)
         number = np.arange(units) if cells is None else np.unique(cells, return_inverse=True)[1]
         if number.max() + 1 < folds:
             raise SplitError(f"{number.max() + 1} label cells are fewer than {folds} folds; set fewer `folds`.")
@@ -347,7 +271,7 @@ def choose_block(centres: ArrayLike, *, edge: float, folds: int) -> float:
     SplitError
         If no candidate leaves as many blocks as folds.
     """
-    points = _points(centres, folds)
+    points = points_of(centres, folds)
     extent = float(np.ptp(points, axis=0).max()) + edge
     steps = sorted({2**k for k in range(40)} | {3 * 2**k for k in range(40)})
     ladder = [edge * step for step in steps if step == 1 or edge * step <= extent / 2]
@@ -366,14 +290,3 @@ def choose_block(centres: ArrayLike, *, edge: float, folds: int) -> float:
             "set fewer `folds`."
         )
     return float(max(good))
-
-
-def _points(centres: ArrayLike, folds: int) -> NDArray[np.float64]:
-    points = np.asarray(centres, np.float64)
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-        raise SplitError(f"centres must be finite, of shape (n, 2), got {points.shape}")
-    if folds < 2:
-        raise SplitError(f"at least 2 folds are needed, got {folds}")
-    if len(points) < folds:
-        raise SplitError(f"{len(points)} labelled units are fewer than {folds} folds; set fewer `folds`.")
-    return points
