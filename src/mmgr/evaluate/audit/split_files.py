@@ -182,7 +182,9 @@ def _is_marked(value: Mapping[str, Any]) -> bool:
     """Say whether lists of parts are columns of 0 and 1, not of ids, each of which would be there once."""
     if not all(isinstance(item, list) for item in value.values()) or len({len(item) for item in value.values()}) != 1:
         return False
-    return all(len(item) > 2 and set(item) <= {0, 1} for key, item in value.items() if role_of(str(key)))
+    return all(
+        len(item) > 2 and all(mark in (0, 1) for mark in item) for key, item in value.items() if role_of(str(key))
+    )
 
 
 def _from_lists(folds: Sequence[Mapping[str, Any]]) -> _Rows:
