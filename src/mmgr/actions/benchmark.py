@@ -12,7 +12,7 @@ from mmgr.benchmark.rows import Context, Row
 from mmgr.benchmark.scoring import Scored, Scorer
 from mmgr.benchmark.settings import common_recipe
 from mmgr.config import Config
-from mmgr.console import log
+from mmgr.console import log, quiet
 from mmgr.evaluate import Scores, Units, check_splits, task_units
 from mmgr.evaluate.probes import ProbeName
 from mmgr.files import remove_tree, write_text
@@ -127,8 +127,9 @@ def _score(
 
 
 def _check_splits(scorer: Scorer, units: Mapping[str, Units]) -> None:
-    for own in units.values():
-        check_splits(own, scorer.settings, edge=scorer.edge, seed=scorer.seed)
+    with quiet():  # scoring tells it all again
+        for own in units.values():
+            check_splits(own, scorer.settings, edge=scorer.edge, seed=scorer.seed)
 
 
 def _settings(config: Config) -> dict[str, Any]:
