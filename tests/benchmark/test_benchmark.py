@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 from conftest import make_city
@@ -151,6 +152,18 @@ def test_a_row_is_made_again_where_what_it_depends_on_changed(here: Run, own: Pa
     sys.modules.pop("own_rows")
     other.benchmark(rows=["own_rows:EAST"])
     assert sys.modules["own_rows"].CALLS == ["east"]
+
+
+@pytest.mark.usefixtures("own")
+def test_folds_of_a_column_are_those_of_the_evaluation(here: Run, tmp_path: Path) -> None:
+    census = gpd.read_file(here.config.tasks[0].path).to_crs(32632)
+    census["part"] = np.where(census.geometry.centroid.x < census.geometry.centroid.x.median(), "west", "east")
+    census.to_file(tmp_path / "census.gpkg")
+    task = here.config.tasks[0].model_copy(update={"path": tmp_path / "census.gpkg"})
+    evaluate = here.config.evaluate.model_copy(update={"splits": ("column",), "column": "part", "buffer": 0.0})
+    other = Run(here.config.model_copy(update={"tasks": (task,), "evaluate": evaluate}))
+    (score,) = other.benchmark(rows=["own_rows:EAST"]).scores.records
+    assert (score.split, score.folds, score.n_units) == ("column", 2, 36)
 
 
 def test_names_that_are_unknown_get_a_hint() -> None:

@@ -53,6 +53,31 @@ def test_every_probe_learns_classes_and_shares_on_blocks(units: Make, kind: str)
         assert found > blind + 0.1 if kind == "class" else found < 0.8 * blind, record.probe
 
 
+@pytest.mark.parametrize("kind", ["class", "shares"])
+def test_classes_that_only_test_units_have_are_named_with_counts(
+    units: Make, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    some, X = town(units, kind)
+    corner = np.flatnonzero((some.centres < some.centres.min(axis=0) + 150).all(axis=1))  # 4 regions of one block
+    values = np.pad(some.values, ((0, 0), (0, 1)))
+    values[corner] = [0.0, 0.0, 0.0, 1.0]
+    rare = replace(some, values=values, classes=(*some.classes, "port"))
+    settings = Evaluate(probes=("ridge",), seeds=2, splits=("blocks", "groups"), folds=3, block=300, fractions=(0.5,))
+    scores = score_features(rare, {"shown": X}, settings, edge=100, seed=0)
+    # each of the two seeds tests the block once, in one fold; groups are the same for all seeds
+    assert [record.unseen for record in scores.records] == [{"port": 8}, {"port": 4}]
+    assert [record.unseen for record in scores.curves] == [{}]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    told = [text for text in warnings if "no training unit has them" in text]
+    assert len(told) == 2
+    assert "split blocks" in told[0]
+    assert "port (8 of 8 tested units)" in told[0]
+    caplog.clear()
+    plain = score_features(some, {"shown": X}, settings, edge=100, seed=0)
+    assert all(record.unseen == {} for record in plain.records)
+    assert "no training unit has them" not in caplog.text
+
+
 def test_features_that_show_shares_are_clearly_ahead_of_noise(units: Make) -> None:
     some, X = town(units, "shares")
     noise = np.random.default_rng(1).normal(size=X.shape).astype(np.float32)

@@ -13,6 +13,7 @@ import h3
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy import sparse
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import cross_val_score
 
@@ -51,6 +52,27 @@ def test_a_range_that_leaves_too_few_blocks_gives_way_to_the_extent(units: Make)
     assert blocks.chosen_by == "extent"
     assert blocks.size == choose_block(some.centres, edge=100, folds=8)
     assert re.search(r"alike up to (more than )?[\d,]+ m, but so large blocks would be \d", blocks.why)
+
+
+@pytest.mark.parametrize("settings", [{"block": 200.0}, {"folds": 8}], ids=["given", "extent"])
+def test_blocks_smaller_than_labels_are_alike_are_warned_of_with_both_numbers(
+    units: Make, caplog: pytest.LogCaptureFixture, settings: dict[str, Any]
+) -> None:
+    some = alike(units, 2000)
+    blocks = make_blocks(some, BLOCKS.model_copy(update=settings), edge=100)
+    assert some.variogram is not None
+    assert blocks.size < some.variogram.range
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"blocks of {blocks.size:,.0f} m are smaller than" in record.getMessage()
+    assert f"{some.variogram.range:,.0f} m, so that" in record.getMessage()
+
+
+def test_blocks_as_wide_as_the_range_are_not_warned_of(units: Make, caplog: pytest.LogCaptureFixture) -> None:
+    make_blocks(alike(units, 500), BLOCKS, edge=100)
+    make_blocks(alike(units, 500), BLOCKS.model_copy(update={"block": 1000.0}), edge=100)
+    make_blocks(units(16), BLOCKS.model_copy(update={"block": 150.0}), edge=100)
+    assert not caplog.text
 
 
 def test_labels_without_a_range_take_blocks_from_the_extent_and_given_ones_are_taken(units: Make) -> None:
@@ -146,16 +168,56 @@ def test_own_folds_work_in_cross_validation_of_scikit_learn(units: Make) -> None
 
 @pytest.mark.parametrize("protocol", ["cityrep-trees", "regiondcl-blocks"])
 def test_a_published_protocol_is_scored_beside_the_splits_as_it_scores_itself(units: Make, protocol: str) -> None:
-    some = units(14, transform="none")
+    some = units(14)
+    assert some.scale == "log1p"
     some = replace(some, centres=some.centres * 10)  # 14 km, for blocks of 5 km
     X = np.stack([np.log(some.values), np.random.default_rng(0).normal(size=196)], axis=1).astype(np.float32)
     settings = BLOCKS.model_copy(update={"protocol": protocol, "block": 3000.0, "buffer": 0.0})
-    blocks, published = score_features(some, {"x": X}, settings, edge=1000, seed=0).records
+    scores = score_features(some, {"x": X}, settings, edge=1000, seed=0)
+    blocks, published = scores.records
     assert (blocks.split, published.split, published.probe) == ("blocks", protocol, protocol)
+    # a protocol scores the label as it is, whatever scale the task has: published scores do
+    assert (blocks.scale, published.scale) == ("log1p", "as given")
     itself = get_protocol(protocol).score(X, some.values, some.centres, kind="number")
     assert published.seeds == len(itself)
     assert published.metrics["r2"].value == pytest.approx(np.mean([one["r2"] for one in itself]), rel=1e-5)
     assert published.optimistic == get_protocol(protocol).optimistic
+    rows, predicted = next(iter(get_protocol(protocol).predict(X, some.values, some.centres, kind="number")))
+    kept = scores.held_out.query("split == @protocol").set_index("id")["predicted"]
+    np.testing.assert_allclose(kept[some.ids[rows]], predicted)
+
+
+def test_a_published_split_with_a_label_cell_on_both_sides_is_optimistic(
+    units: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    some = units(20)
+    x, y = (np.arange(400) % 20, np.arange(400) // 20)
+    cell = (y // 3) * 7 + x // 3  # label cells of 3 x 3 regions, which blocks of 2 x 2 cut through
+    coarse = replace(some, sources=sparse.csr_array((np.ones(400), (np.arange(400), cell))))
+    settings = BLOCKS.model_copy(update={"splits": (), "protocol": "cityrep-trees"})
+    (plan,) = check_splits(coarse, settings, edge=100, seed=0)
+    folds = [fold for (fold,) in plan.folds]
+    shared = sum(int(np.isin(cell[test], cell[train]).sum()) for train, test in folds)
+    assert shared
+    assert plan.optimistic
+    assert f"{shared} of {sum(len(test) for _, test in folds)} tested units share a region, label cell" in caplog.text
+    caplog.clear()
+    (plain,) = check_splits(some, settings, edge=100, seed=0)
+    assert not plain.optimistic
+    assert not caplog.text
+    for (one,), (two,) in zip(plan.folds, plain.folds, strict=True):  # the split stays as published
+        assert all(map(np.array_equal, one, two))
+
+
+def test_random_folds_keep_units_of_one_region_apart(units: Make) -> None:
+    some = units(10)
+    shared = np.kron(np.eye(50), np.ones((2, 1)))  # two units stand for each of 50 regions
+    polygons = replace(some, weights=sparse.csr_array(shared), kind="polygons")
+    (plan,) = check_splits(polygons, BLOCKS.model_copy(update={"splits": ("random",)}), edge=100, seed=0)
+    for train, test in plan.folds[0]:
+        assert not set(train // 2) & set(test // 2)
+    (plain,) = check_splits(some, BLOCKS.model_copy(update={"splits": ("random",)}), edge=100, seed=0)
+    assert all(len(train) + len(test) == 100 for train, test in plain.folds[0])
 
 
 def test_a_protocol_that_does_not_know_the_label_says_so(units: Make) -> None:

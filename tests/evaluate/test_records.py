@@ -35,6 +35,7 @@ SHARES = replace(
     probe="softmax",
     metrics={"l1": Measured(0.7, 0.02, 0.7, 0.1), "cosine": Measured(0.8, 0.01, 0.8, 0.1)},
     scale="shares",
+    unseen={"port": 8},
 )
 AHEAD = Difference(
     "population", "blocks", "r2", "image only", "ridge", "POI only", "ridge", 0.413, 0.0912, 0.72, 0.01, 15
@@ -48,6 +49,7 @@ def test_scores_survive_json() -> None:
     assert back.records[0] == GOOD
     pd.testing.assert_frame_equal(back.to_frame(), scores.to_frame())
     assert back.records[2].metrics == SHARES.metrics
+    assert [record.unseen for record in back.records] == [{}, {}, {"port": 8}]
     assert back.records[2].metric == "l1"
     assert back.differences[0] == AHEAD
     assert np.isnan(back.differences[1].low)

@@ -182,5 +182,5 @@ def test_an_area_too_small_for_a_buffer_is_scored_without_one_and_told(
 def test_a_buffer_that_the_user_asked_for_is_never_dropped(units: Make) -> None:
     some, features = city(units)
     settings = Evaluate(probes=("ridge",), seeds=1, splits=("blocks",), buffer=5000)
-    with pytest.raises(SplitError, match="a buffer of"):
+    with pytest.raises(SplitError, match="within the buffer of"):
         score_features(some, features, settings, edge=100, seed=0)

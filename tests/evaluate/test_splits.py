@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.spatial.distance import cdist
-from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import cross_val_predict, cross_val_score
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 
 from mmgr.errors import SplitError
-from mmgr.evaluate import LeaveOneGroupOut, RandomFolds, SpatialBlocks, choose_block
+from mmgr.evaluate import LeaveOneGroupOut, OwnFolds, RandomFolds, SpatialBlocks, choose_block
 
 
 def scattered(seed: int, units: int, extent: float = 10_000.0) -> np.ndarray:
@@ -68,6 +68,24 @@ def test_splitters_work_in_cross_validation_of_scikit_learn() -> None:
         assert cross_val_predict(LinearRegression(), X, y, cv=splitter) == pytest.approx(y)
 
 
+def test_a_search_inside_folds_takes_the_centres_of_its_units() -> None:
+    centres = scattered(4, 200)
+    X = np.random.default_rng(0).normal(size=(200, 5))
+    y = X @ np.arange(5.0) + np.random.default_rng(1).normal(size=200)
+    outer = SpatialBlocks(centres, block=2500, folds=3, buffer=300)
+    search = GridSearchCV(Ridge(), {"alpha": [0.1, 1000.0]}, cv=SpatialBlocks(centres, block=1000, folds=4, seed=2))
+    scores = cross_val_score(search, X, y, cv=outer, params={"groups": centres})
+    for score, (train, test) in zip(scores, outer.split(), strict=True):
+        inner = list(SpatialBlocks(centres[train], block=1000, folds=4, seed=2).split())
+        alone = GridSearchCV(Ridge(), {"alpha": [0.1, 1000.0]}, cv=inner).fit(X[train], y[train])
+        assert score == alone.score(X[test], y[test])
+    with pytest.raises(SplitError, match="takes the centres of these rows as `groups`"):
+        search.fit(X[:150], y[:150])
+    linked = SpatialBlocks(centres, block=1000, folds=4, linked=sparse.csr_array(sparse.eye_array(200)))
+    with pytest.raises(SplitError, match="`linked` and `blocks` are of all units"):
+        next(linked.split(X[:150], groups=centres[:150]))
+
+
 def test_only_random_folds_are_optimistic() -> None:
     assert RandomFolds.optimistic
     assert not SpatialBlocks.optimistic
@@ -95,8 +113,22 @@ def test_fewer_units_than_folds_is_an_error() -> None:
 
 def test_a_buffer_that_leaves_nothing_to_train_on_is_an_error() -> None:
     splitter = SpatialBlocks(scattered(0, 80), block=2000, folds=5, buffer=20_000)
-    with pytest.raises(SplitError, match=r"a buffer of 20000 m leaves 0 to train on"):
+    with pytest.raises(
+        SplitError, match=r"leaves 0 to train on, .* \d+ lie within the buffer of 20000 m: make `buffer`"
+    ):
         list(splitter.split())
+
+
+def test_shared_regions_that_leave_nothing_to_train_on_are_the_cause_that_is_named() -> None:
+    centres = scattered(0, 80)
+    everywhere = sparse.csr_array(np.ones((80, 80), bool))
+    with pytest.raises(
+        SplitError, match=r"leaves 0 to train on, fewer than 5; \d+ share a region, label cell"
+    ) as found:
+        list(SpatialBlocks(centres, block=2000, folds=5, linked=everywhere).split())
+    assert "buffer" not in str(found.value)
+    with pytest.raises(SplitError, match=r"tests 28 of 30 units and leaves 2 to train on.* there are no others\."):
+        list(OwnFolds(["test"] * 28 + ["train"] * 2, centres[:30]).split())
 
 
 def test_features_of_another_length_are_refused() -> None:

@@ -12,8 +12,8 @@ from mmgr.benchmark.rows import Context, Row
 from mmgr.benchmark.scoring import Scored, Scorer
 from mmgr.benchmark.settings import common_recipe
 from mmgr.config import Config
-from mmgr.console import log
-from mmgr.evaluate import Scores, Units, check_splits, read_units
+from mmgr.console import log, quiet
+from mmgr.evaluate import Scores, Units, check_splits, task_units
 from mmgr.evaluate.probes import ProbeName
 from mmgr.files import remove_tree, write_text
 from mmgr.layout import Layout
@@ -57,7 +57,7 @@ def act(
     """
     store = RegionStore(layout.regions)
     probe = probe or config.evaluate.probes[0]
-    units = {task.name: read_units(task, store.regions) for task in config.tasks}
+    units = {task.name: task_units(config, task, store.regions) for task in config.tasks}
     scorer = Scorer(
         folder=layout.benchmark / "predictions",
         settings=config.evaluate.model_copy(update={"probes": (probe,), "fractions": ()}),
@@ -127,8 +127,9 @@ def _score(
 
 
 def _check_splits(scorer: Scorer, units: Mapping[str, Units]) -> None:
-    for own in units.values():
-        check_splits(own, scorer.settings, edge=scorer.edge, seed=scorer.seed)
+    with quiet():  # scoring tells it all again
+        for own in units.values():
+            check_splits(own, scorer.settings, edge=scorer.edge, seed=scorer.seed)
 
 
 def _settings(config: Config) -> dict[str, Any]:

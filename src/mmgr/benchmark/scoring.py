@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from mmgr.evaluate.plans import SplitPlan
 from mmgr.evaluate.probes import ProbeName, probe_names
 from mmgr.evaluate.scores import compare
 from mmgr.evaluate.trials import Trial, make_trial, predict_held_out
-from mmgr.files import fingerprint, read_json, settings_hash, write_aside, write_json
+from mmgr.files import read_json, settings_hash, write_aside, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Scorer:
         widths = {row.name: row.parts for row in rows}
         base = {
             "task": task.model_dump(mode="json"),
-            "file": fingerprint(task.path),
+            "units": read_from_files(units),
             "settings": self.settings.model_dump(mode="json"),
             "probe": self.probe,
             "seed": self.seed,
@@ -123,6 +124,23 @@ class Scorer:
         write_json(path.with_suffix(".json"), [dict(counter) for counter in found.chosen])
         _save(path, found.predicted)
         return found
+
+
+def read_from_files(units: Units) -> str:
+    """Hash what predictions depend on of a task's units, from whichever files it was read.
+
+    A label has parts in several files (a shapefile's values, a raster's tiles, a column of folds in the regions'
+    file), so that no file's own hash says whether it is the same.
+    """
+    sparse = [units.weights] if units.sources is None else [units.weights, units.sources]
+    named = [units.group, *([] if units.own_folds is None else [units.own_folds]), np.array(units.classes)]
+    arrays = [units.values, units.centres, *(column.astype(str) for column in named)]
+    arrays += [part for matrix in sparse for part in (matrix.indptr, matrix.indices, matrix.data)]
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _save(path: Path, values: NDArray[np.float64]) -> None:

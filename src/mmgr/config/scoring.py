@@ -165,10 +165,11 @@ class Evaluate(Section):
     of test units are trained on. `column` takes the folds of `column`."""
     column: str | None = None
     """Column with the name of each fold, for the split `column`: of the label polygons, else of the regions' file.
-    Where its values are `train`, `test` and perhaps `validation`, the test units are tested once; a unit without a
-    value is always trained on."""
+    Where its values are `train`, `test` and perhaps `validation` (in any case, `dev` or `training` too), the test units
+    are tested once; a unit without a value is always trained on."""
     protocol: Literal["cityrep", "cityrep-trees", "regiondcl", "regiondcl-blocks"] | None = None
-    """A published protocol, scored beside the splits, with its own probe and seeds; see `mmgr.evaluate.protocols`."""
+    """A published protocol, scored beside the splits, with its own probe and seeds, on the label's own scale; see
+    `mmgr.evaluate.protocols`."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Parts of spatial blocks and of random folds."""
     block: Positive | None = None

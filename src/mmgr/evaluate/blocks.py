@@ -40,7 +40,8 @@ def make_blocks(units: Units, settings: Evaluate, *, edge: float) -> Blocks:
 
     An edge that is given is taken. Otherwise it is the range of the label's variogram, since labels of units nearer to
     each other than that are alike; where there is no range (too few units, or labels of neighbours not alike), or it
-    leaves fewer than two blocks a fold, :func:`mmgr.evaluate.splits.choose_block` chooses from the extent.
+    leaves fewer than two blocks a fold, :func:`mmgr.evaluate.splits.choose_block` chooses from the extent. Blocks that
+    are smaller than the range, for whichever reason, are warned of.
 
     Parameters
     ----------
@@ -56,6 +57,21 @@ def make_blocks(units: Units, settings: Evaluate, *, edge: float) -> Blocks:
     SplitError
         If no blocks can be made, or the extra for hexagons is not installed.
     """
+    blocks = _choose(units, settings, edge)
+    found = units.variogram
+    if found is not None and blocks.size < found.range * (1 - 1e-9):
+        log.warning(
+            "%s: blocks of %s m are smaller than the label's range: labels are alike up to %s%s m, so that training "
+            "units beyond a test unit's block and buffer may still know its label; read the scores as optimistic",
+            units.task.name,
+            f"{blocks.size:,.0f}",
+            "more than " if found.is_bound else "",
+            f"{found.range:,.0f}",
+        )
+    return blocks
+
+
+def _choose(units: Units, settings: Evaluate, edge: float) -> Blocks:
     if settings.block is not None:
         return _of_size(units, settings, settings.block, "given", "as the configuration says")
     found = units.variogram

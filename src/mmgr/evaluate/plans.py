@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmgr.config import Evaluate
 from mmgr.console import log
 from mmgr.errors import SplitError
 from mmgr.evaluate.blocks import Blocks, make_blocks
+from mmgr.evaluate.names import names_of
 from mmgr.evaluate.protocols import Protocol, get_protocol
 from mmgr.evaluate.splits import (
     LeaveOneGroupOut,
@@ -23,6 +25,7 @@ from mmgr.evaluate.splits import (
 )
 from mmgr.evaluate.tuning import Inner, Rows, inner_folds
 from mmgr.evaluate.units import Units
+from mmgr.evaluate.unseen import warn_of_unseen
 
 Folds = list[tuple[Rows, Rows]]
 
@@ -49,9 +52,38 @@ class SplitPlan:
     """The published protocol that this split belongs to; it has a probe of its own."""
 
     @property
+    def keeps_buffer(self) -> bool:
+        """Whether `evaluate.buffer` has a say in these folds."""
+        return self.protocol is None and self.kind != "random"
+
+    @property
     def repeats_itself(self) -> bool:
         """Whether all repetitions have the same folds."""
         return self.kind in {"groups", "column"}
+
+    @property
+    def distinct_folds(self) -> Folds:
+        """The folds of all repetitions, or of one where all have the same."""
+        return [fold for folds in self.folds[: 1 if self.repeats_itself else None] for fold in folds]
+
+    def target(self, units: Units) -> NDArray[np.float64]:
+        """Return the labels as they are fitted and scored, shape ``(u,)`` or ``(u, k)``.
+
+        A published protocol scores the label as it is, whatever scale the task has: its scores stand beside published
+        ones.
+        """
+        return units.target if self.protocol is None else units.values
+
+    def scale(self, units: Units) -> str:
+        """Return the name of the scale of :meth:`target`."""
+        return units.scale if self.protocol is None else "as given"
+
+    def untransform(self, units: Units, predicted: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return predictions of :meth:`target` on the label's own scale; an amount is never below 0."""
+        if self.protocol is None:
+            return units.untransform(predicted)
+        values = np.asarray(predicted, np.float64)
+        return np.maximum(values, 0.0) if units.task.is_amount else values
 
     def inner(self, units: Units, train: Rows, seed: int) -> Inner:
         """Return the inner folds of some training units."""
@@ -74,6 +106,8 @@ def check_splits(units: Units, settings: Evaluate, *, edge: float, seed: int) ->
     plans = [_plan(kind, units, settings, edge=edge, seed=seed) for kind in _kinds(units, settings)]
     if settings.protocol is not None:
         plans.append(_published(settings.protocol, units))
+    for plan in plans:
+        warn_of_unseen(units, plan.kind, plan.distinct_folds)
     return plans
 
 
@@ -136,18 +170,10 @@ def _folds(kind: str, units: Units, settings: Evaluate, *, edge: float, buffer: 
         groups = tuning_groups(units, edge=edge, among=units.own_folds)
     else:
         buffer = 0.0
-        coarse = units.sources is not None
+        groups = None if units.sources is None else units.cells
         splitters = [
-            RandomFolds(
-                len(units),
-                folds=settings.folds,
-                seed=s,
-                cells=units.cells if coarse else None,
-                linked=units.linked if coarse else None,
-            )
-            for s in seeds
+            RandomFolds(len(units), folds=settings.folds, seed=s, cells=groups, linked=units.linked) for s in seeds
         ]
-        groups = units.cells if coarse else None
     plan = SplitPlan(
         kind,
         tuple(list(s.split()) for s in splitters),
@@ -167,7 +193,7 @@ def tuning_groups(units: Units, *, edge: float, among: np.ndarray | None = None)
     None where the units do not fill two blocks.
     """
     if among is not None and len(large_groups(among)) >= _ENOUGH_GROUPS:
-        return np.asarray(np.unique(np.asarray(among, str), return_inverse=True)[1], np.int64)
+        return np.asarray(np.unique(names_of(among), return_inverse=True)[1], np.int64)
     try:
         return block_of(units.anchors, choose_block(units.anchors, edge=edge, folds=2))
     except SplitError:
@@ -182,7 +208,29 @@ def _published(name: str, units: Units) -> SplitPlan:
         folds = tuple([fold] for fold in protocol.splitter(units.centres).split())
     except (SplitError, ValueError) as error:
         raise SplitError(f"task {units.task.name}, protocol {name}: {error}") from error
-    return SplitPlan(name, folds, None, 0.0, protocol.optimistic, protocol=protocol)
+    shared, tested = _on_both_sides(units, [fold for repetition in folds for fold in repetition])
+    if shared:
+        log.warning(
+            "%s, protocol %s: %d of %d tested units share a region, label cell or label polygon with a training unit; "
+            "its split stays as published, so read its scores as optimistic",
+            units.task.name,
+            name,
+            shared,
+            tested,
+        )
+    return SplitPlan(name, folds, None, 0.0, protocol.optimistic or shared > 0, protocol=protocol)
+
+
+def _on_both_sides(units: Units, folds: Folds) -> tuple[int, int]:
+    """Count the tested units that are linked with a training unit of their fold, and all tested units."""
+    linked = units.linked.astype(np.int32)
+    shared = tested = 0
+    for train, test in folds:
+        trained = np.zeros(len(units), np.int32)
+        trained[train] = 1
+        shared += int((linked[test] @ trained > 0).sum())
+        tested += len(test)
+    return shared, tested
 
 
 def _log_plan(units: Units, plan: SplitPlan, chosen: Blocks | None) -> None:

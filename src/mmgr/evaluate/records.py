@@ -70,6 +70,9 @@ class Score:
     """Range of the label's variogram in metres: up to there labels are alike; 0 where near ones are not."""
     block_chosen_by: str = ""
     """`given`, `variogram` or `extent`; empty without blocks."""
+    unseen: Mapping[str, int] = field(default_factory=dict)
+    """Classes that were tested in folds where no training unit has them, and how many units that were, over all folds
+    and seeds; once where all seeds have the same folds. Not counted where parts of the labels are used."""
 
     @property
     def metric(self) -> str:

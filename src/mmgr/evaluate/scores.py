@@ -105,8 +105,8 @@ def score_predictions(
     units, plan
         The labelled units, and one of the plans that :func:`check_splits` made for them.
     predicted
-        Predictions of each repetition on the target's scale, shape ``(seeds, u)`` or ``(seeds, u, k)``; NaN where never
-        tested.
+        Predictions of each repetition on the scale of the plan's target, shape ``(seeds, u)`` or ``(seeds, u, k)``; NaN
+        where never tested.
     features, probe
         What they are called in the tables.
     """
@@ -157,7 +157,7 @@ def _predictions(units: Units, plan: SplitPlan, predicted: NDArray[np.float64]) 
     rows = np.flatnonzero(np.isfinite(predicted) if predicted.ndim == 1 else np.isfinite(predicted).all(axis=1))
     names = units.classes or ("",)
     observed = units.values[rows].reshape(len(rows), len(names))  # noqa: PD011 - units are no pandas frame
-    shown = units.untransform(predicted[rows]).reshape(len(rows), len(names))
+    shown = plan.untransform(units, predicted[rows]).reshape(len(rows), len(names))
     return pd.DataFrame(
         {
             "task": units.task.name,

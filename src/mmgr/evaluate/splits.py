@@ -7,93 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
-from scipy.spatial import cKDTree
 
 from mmgr.console import log
 from mmgr.errors import SplitError
+from mmgr.evaluate.folds import MIN_TRAINING, BaseFolds, Splitter, points_of
+from mmgr.evaluate.names import names_of, roles_of
 from mmgr.evaluate.tuning import Rows, balanced
+
+__all__ = [
+    "MIN_GROUP",
+    "MIN_TRAINING",
+    "LeaveOneGroupOut",
+    "OwnFolds",
+    "RandomFolds",
+    "SpatialBlocks",
+    "Splitter",
+    "block_of",
+    "choose_block",
+    "large_groups",
+]
 
 MIN_GROUP = 5
 """A group with fewer units is no fold of its own."""
-PARTS = {"train", "validation", "val", "test"}
-"""Names of a user's folds that are parts of one split."""
-MIN_TRAINING = 5
-"""A fold with fewer training units cannot be fitted."""
 
 
-class Splitter(Protocol):
-    """What all splits share, beyond scikit-learn's interface."""
-
-    optimistic: ClassVar[bool]
-    """Whether neighbours of test units are trained on."""
-    buffer: float
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """Return the number of folds."""
-
-    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:
-        """Yield the rows to train on and the rows to test on, fold by fold."""
-
-
-class _Folds:
-    """Folds as a number per unit, and what may be trained on beside each."""
-
-    optimistic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        fold: Rows,
-        centres: NDArray[np.float64],
-        buffer: float,
-        linked: sparse.csr_array | None,
-    ) -> None:
-        self.fold = fold
-        self.buffer = buffer
-        self._centres = centres
-        self._linked = linked
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002 - scikit-learn's interface
-        """Return the number of folds."""
-        return int(self.fold.max()) + 1
-
-    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:  # noqa: ARG002 - scikit-learn's interface
-        """Yield the rows to train on and the rows to test on, fold by fold.
-
-        Raises
-        ------
-        SplitError
-            If ``X`` has another number of rows than there are units, or the buffer leaves fewer
-            than :data:`MIN_TRAINING` units to train on.
-        """
-        if X is not None and len(X) != len(self.fold):
-            raise SplitError(f"the split was made for {len(self.fold)} units, but X has {len(X)} rows")
-        for number in range(self.get_n_splits()):
-            test = np.flatnonzero(self.fold == number)
-            train = np.flatnonzero(self._may_train(number, test))
-            if len(train) < MIN_TRAINING:
-                raise SplitError(
-                    f"fold {number + 1} tests {len(test)} of {len(self.fold)} units, and a buffer of "
-                    f"{self.buffer:g} m leaves {len(train)} to train on; make `buffer` or `block` smaller."
-                )
-            yield train, test
-
-    def _may_train(self, number: int, test: Rows) -> NDArray[np.bool_]:
-        allowed = self.fold != number
-        if self.buffer > 0:
-            distance, _ = cKDTree(self._centres[test]).query(self._centres)
-            allowed &= distance >= self.buffer
-        if self._linked is not None:
-            allowed &= np.asarray(self._linked[test].sum(axis=0)).ravel() == 0
-        return np.asarray(allowed, bool)
-
-
-class SpatialBlocks(_Folds):
+class SpatialBlocks(BaseFolds):
     """Folds of square blocks: neighbours are tested together.
+
+    A search inside the folds of another split sees some of the units only. It takes their centres as ``groups``, for
+    which the blocks are laid anew::
+
+        search = GridSearchCV(model, grid, cv=SpatialBlocks(centres, block=500))
+        cross_val_score(search, X, y, cv=SpatialBlocks(centres, block=2000), params={"groups": centres})
 
     Parameters
     ----------
@@ -129,7 +79,7 @@ class SpatialBlocks(_Folds):
         linked: sparse.csr_array | None = None,
         blocks: ArrayLike | None = None,
     ) -> None:
-        points = _points(centres, folds)
+        points = points_of(centres, folds)
         if not block > 0:
             raise SplitError(f"the edge of a block must be positive metres, got {block}")
         self.block = float(block)
@@ -140,16 +90,43 @@ class SpatialBlocks(_Folds):
                 f"blocks of {block:g} m hold the {len(points)} units in {occupied} blocks, fewer than {folds} folds; "
                 "set a smaller `block` or fewer `folds`."
             )
+        self.folds = folds
+        self.seed = seed
+        self._about_all = linked is not None or blocks is not None
         super().__init__(balanced(self.blocks, folds, seed)[self.blocks], points, buffer, linked)
 
+    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:
+        """Yield the rows to train on and the rows to test on, fold by fold.
 
-class LeaveOneGroupOut(_Folds):
+        Parameters
+        ----------
+        X, y
+            As scikit-learn passes them.
+        groups
+            Centres in metres, shape ``(m, 2)``, of other units than those that the splitter was made for, such as some
+            of them; the same settings are used. Anything else is not looked at.
+
+        Raises
+        ------
+        SplitError
+            As without ``groups``; and with centres where ``linked`` or ``blocks`` are about all units.
+        """
+        if groups is None or np.ndim(groups) != 2:
+            yield from super().split(X, y)
+            return
+        if self._about_all:
+            raise SplitError("`linked` and `blocks` are of all units, not of those whose centres `groups` holds")
+        anew = SpatialBlocks(groups, block=self.block, folds=self.folds, buffer=self.buffer, seed=self.seed)
+        yield from anew.split(X, y)
+
+
+class LeaveOneGroupOut(BaseFolds):
     """One fold per group, such as a city; units of small groups or of none are always trained on.
 
     Parameters
     ----------
     groups
-        Group of each unit, shape ``(n,)``; an empty name means none.
+        Group of each unit, shape ``(n,)``; an empty name, None or NaN means none.
     centres
         Centre of each unit in metres, shape ``(n, 2)``.
     buffer
@@ -166,8 +143,8 @@ class LeaveOneGroupOut(_Folds):
     def __init__(
         self, groups: ArrayLike, centres: ArrayLike, *, buffer: float = 0.0, linked: sparse.csr_array | None = None
     ) -> None:
-        points = _points(centres, 2)
-        names, codes, sizes = np.unique(np.asarray(groups, str), return_inverse=True, return_counts=True)
+        points = points_of(centres, 2)
+        names, codes, sizes = np.unique(names_of(groups), return_inverse=True, return_counts=True)
         large = large_groups(groups)
         if len(large) < 2:
             listed = ", ".join(f"{name or '(none)'}: {size}" for name, size in zip(names, sizes, strict=True))
@@ -182,14 +159,15 @@ class LeaveOneGroupOut(_Folds):
         super().__init__(place[codes], points, buffer, linked)
 
 
-class OwnFolds(_Folds):
+class OwnFolds(BaseFolds):
     """A user's own folds, by name; a unit without one is always trained on.
 
     Parameters
     ----------
     names
-        Fold of each unit, shape ``(n,)``. Where all are among :data:`PARTS`, the units of ``test`` are tested once and
-        all others trained on.
+        Fold of each unit, shape ``(n,)``; an empty name, None or NaN means none. Where all mean parts of one split
+        (``train``, ``validation``, ``test``, in any case and usual spelling), the units of ``test`` are tested once
+        and all others trained on.
     centres
         Centre of each unit in metres, shape ``(n, 2)``.
     buffer
@@ -200,27 +178,29 @@ class OwnFolds(_Folds):
     Raises
     ------
     SplitError
-        If there are fewer than two folds, or parts without ``test``.
+        If there are fewer than two folds, parts without ``test``, or parts beside other names.
     """
 
     def __init__(
         self, names: ArrayLike, centres: ArrayLike, *, buffer: float = 0.0, linked: sparse.csr_array | None = None
     ) -> None:
-        points = _points(centres, 2)
-        own = np.asarray(names, str)
+        points = points_of(centres, 2)
+        own = names_of(names)
         known = sorted({str(name) for name in own if name})
-        if known and set(known) <= PARTS:
-            known = [name for name in known if name == "test"]
-            if not known:
+        roles = roles_of(known)
+        if roles is not None:
+            place = {name: 0 for name, role in roles.items() if role == "test"}
+            if not place:
                 raise SplitError("the column of folds has parts to train on, but none called `test`")
         elif len(known) < 2:
             raise SplitError(f"the column of folds has {len(known)} fold(s) ({', '.join(known)}) on labelled units")
-        self.names = tuple(known)
-        place = {name: number for number, name in enumerate(known)}
+        else:
+            place = {name: number for number, name in enumerate(known)}
+        self.names = tuple(place)
         super().__init__(np.array([place.get(str(name), -1) for name in own]), points, buffer, linked)
 
 
-class RandomFolds(_Folds):
+class RandomFolds(BaseFolds):
     """Folds without regard to place: optimistic, since test units have trained neighbours.
 
     Parameters
@@ -254,7 +234,7 @@ class RandomFolds(_Folds):
         cells: ArrayLike | None = None,
         linked: sparse.csr_array | None = None,
     ) -> None:
-        points = _points(np.zeros((units, 2)), folds)
+        points = points_of(np.zeros((units, 2)), folds)
         number = np.arange(units) if cells is None else np.unique(cells, return_inverse=True)[1]
         if number.max() + 1 < folds:
             raise SplitError(f"{number.max() + 1} label cells are fewer than {folds} folds; set fewer `folds`.")
@@ -266,7 +246,7 @@ class RandomFolds(_Folds):
 
 def large_groups(groups: ArrayLike) -> tuple[str, ...]:
     """Return the names of the groups with at least :data:`MIN_GROUP` units."""
-    names, sizes = np.unique(np.asarray(groups, str), return_counts=True)
+    names, sizes = np.unique(names_of(groups), return_counts=True)
     return tuple(str(name) for name, size in zip(names, sizes, strict=True) if name and size >= MIN_GROUP)
 
 
@@ -291,7 +271,7 @@ def choose_block(centres: ArrayLike, *, edge: float, folds: int) -> float:
     SplitError
         If no candidate leaves as many blocks as folds.
     """
-    points = _points(centres, folds)
+    points = points_of(centres, folds)
     extent = float(np.ptp(points, axis=0).max()) + edge
     steps = sorted({2**k for k in range(40)} | {3 * 2**k for k in range(40)})
     ladder = [edge * step for step in steps if step == 1 or edge * step <= extent / 2]
@@ -310,14 +290,3 @@ def choose_block(centres: ArrayLike, *, edge: float, folds: int) -> float:
             "set fewer `folds`."
         )
     return float(max(good))
-
-
-def _points(centres: ArrayLike, folds: int) -> NDArray[np.float64]:
-    points = np.asarray(centres, np.float64)
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-        raise SplitError(f"centres must be finite, of shape (n, 2), got {points.shape}")
-    if folds < 2:
-        raise SplitError(f"at least 2 folds are needed, got {folds}")
-    if len(points) < folds:
-        raise SplitError(f"{len(points)} labelled units are fewer than {folds} folds; set fewer `folds`.")
-    return points

@@ -16,6 +16,7 @@ from mmgr.evaluate.probes import ProbeName, make_probe
 from mmgr.evaluate.records import Measured, Score
 from mmgr.evaluate.tuning import Rows
 from mmgr.evaluate.units import Units
+from mmgr.evaluate.unseen import unseen_classes
 
 _SCALES = {"class": "classes", "shares": "shares"}
 
@@ -64,9 +65,9 @@ def predict_held_out(
 
     Returns
     -------
-    Predictions on the scale of the target, shape ``(seeds, u)`` or ``(seeds, u, k)``; NaN where never tested.
+    Predictions on the scale of the plan's target, shape ``(seeds, u)`` or ``(seeds, u, k)``; NaN where never tested.
     """
-    y, task = units.target, units.task
+    y, task = plan.target(units), units.task
     predicted = np.full((len(plan.folds), *y.shape), np.nan)
     if plan.protocol is not None:
         for repeat, (test, values) in enumerate(_by_protocol(units, X, plan)):
@@ -95,7 +96,8 @@ def _by_protocol(units: Units, X: NDArray[np.float32], plan: SplitPlan) -> list[
     count = known.sum(axis=0)
     mean = np.divide(np.where(known, X, 0).sum(axis=0), count, out=np.zeros(X.shape[1]), where=count > 0)
     filled = np.where(known, X, mean).astype(np.float32)
-    labels = units.target.argmax(axis=1) if kind == "class" else units.target
+    target = plan.target(units)
+    labels = target.argmax(axis=1) if kind == "class" else target
     found = []
     for test, predicted in protocol.predict(filled, labels, units.centres, kind=kind):
         ones = np.eye(len(units.classes))
@@ -119,7 +121,7 @@ def make_trial(
     fraction
         Share of the training units that was used.
     """
-    target, kind = units.target, units.task.label
+    target, kind = plan.target(units), units.task.label
     tested = [np.flatnonzero(np.isfinite(p.reshape(len(p), -1)).all(axis=1)) for p in predicted]
     metrics, paired = {}, {}
     for metric in units.task.metric_names:
@@ -155,12 +157,13 @@ def make_trial(
         block=plan.block,
         buffer=float(plan.buffer),
         optimistic=plan.optimistic,
-        scale=_SCALES.get(kind, units.scale),
+        scale=_SCALES.get(kind, plan.scale(units)),
         fraction=fraction,
         moran=moran,
         moran_p=p_value,
         label_range=None if variogram is None else variogram.range,
         block_chosen_by=plan.chosen_by,
+        unseen=unseen_classes(units, plan.distinct_folds) if fraction == 1 else {},
     )
     return Trial(score, paired)
 

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from mmgr.config import Task
 from mmgr.errors import LabelError
+from mmgr.evaluate.names import names_of
 from mmgr.evaluate.variogram import Variogram, empirical_variogram
 
 MIN_UNITS = 10
@@ -198,6 +199,6 @@ class Units:
 
 def group_of_units(weights: sparse.csr_array, groups: NDArray[np.object_]) -> NDArray[np.object_]:
     """Return the group with the largest weight in each unit, shape ``(u,)``."""
-    names, codes = np.unique(groups.astype(str), return_inverse=True)
+    names, codes = np.unique(names_of(groups), return_inverse=True)
     member = sparse.csr_array((np.ones(len(codes)), (np.arange(len(codes)), codes)), shape=(len(codes), len(names)))
     return np.asarray(names.astype(object)[(weights @ member).toarray().argmax(axis=1)])

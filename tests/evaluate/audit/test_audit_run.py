@@ -211,6 +211,22 @@ def test_a_coarse_raster_on_both_sides_is_named(
     assert ("10 times narrower" in found.text) == (cell == 10)
 
 
+def test_advice_can_be_followed_under_the_split_that_it_is_about(
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
+) -> None:
+    city = store()
+    for edge, settings in ((300.0, {"splits": (), "protocol": "cityrep-trees"}), (100.0, {"splits": ("random",)})):
+        some = replace(labelled(edge=edge), sources=None)
+        found = findings(configured(tmp_path), city, some, reach=Reach(pois=200.0), **settings)
+        named = {finding.text for finding in found.values() if finding.status == "named"}
+        assert len(named) >= 2
+        assert not any("Set a larger `buffer`" in text or " A `buffer`" in text for text in named)
+        assert any("`splits: [blocks]`" in text for text in named)
+    assert "stays as published" in findings(
+        configured(tmp_path), city, labelled(edge=300.0), splits=(), protocol="cityrep-trees"
+    )["one label, both sides"].text  # fmt: skip
+
+
 def test_a_label_that_is_a_count_of_pois_is_named(
     store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path
 ) -> None:

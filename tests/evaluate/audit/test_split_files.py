@@ -40,10 +40,37 @@ ONE = [({"a", "b", "c"}, {"d"})]
             for name, part in zip("abcd", ["train", "train", "val", "test"], strict=True)
         ],
         {"id": list("abcd"), "set": ["train", "train", "val", "test"]},
+        {"train_ids": ["a", "b"], "val_ids": ["c"], "test_ids": ["d"]},
+        [{"trainIdx": ["a", "b", "c"], "testIdx": ["d"]}],
+        {"id": list("abcd"), "train": [1, 1, 1, 0], "test": [0, 0, 0, 1]},
+        [{"id": name, "is_train": name != "d", "is_test": name == "d"} for name in "abcd"],
     ],
 )
 def test_all_usual_forms_of_json_are_one_split(tmp_path: Path, value: Any) -> None:
     assert rows_by_id(as_json(tmp_path, value)) == ONE
+
+
+def test_columns_of_zeros_and_ones_are_one_split(tmp_path: Path) -> None:
+    path = tmp_path / "marks.csv"
+    path.write_text("id,train,valid,test\na,1,0,0\nb,1,0,0\nc,0,1,0\nd,0,0,1\ne,0,0,0\n")
+    assert rows_by_id(path) == ONE
+    split = read_split(path)
+    assert split.parts == {"train": 2, "validation": 1, "test": 1}
+    assert split.has_validation
+    # a unit marked twice is on both sides, as the audit then says
+    path.write_text("id,is_train,is_test\na,True,False\nb,True,True\nc,True,False\n")
+    assert rows_by_id(path) == [({"a", "b", "c"}, {"b"})]
+    # scores are no marks
+    path.write_text("id,train,test\na,0.9,0.8\nb,0.7,0.6\n")
+    with pytest.raises(InputError, match="no column `split`"):
+        read_split(path)
+
+
+def test_few_numbers_are_ids(tmp_path: Path) -> None:
+    assert rows_by_id(as_json(tmp_path, {"train": [0], "test": [1]})) == [({"0"}, {"1"})]
+    assert rows_by_id(as_json(tmp_path, {"train": [0, 1, 2], "test": [3, 4, 5]})) == [
+        ({"0", "1", "2"}, {"3", "4", "5"})
+    ]
 
 
 def test_numbers_of_folds_are_each_tested_in_turn(tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def label_sources(task: Task, units: Units, regions: gpd.GeoDataFrame) -> Source
     return _cells(task, regions) if task.kind.startswith("raster") else _polygons(task, regions)
 
 
-def one_source(units: Units, sources: Sources, folds: Folds, *, scope: str) -> Finding:
+def one_source(
+    units: Units, sources: Sources, folds: Folds, *, scope: str, remedy: str = "Set a larger `buffer`."
+) -> Finding:
     """Say whether a label polygon or raster cell gives labels to training and test units alike.
 
     Parameters
@@ -75,6 +77,8 @@ def one_source(units: Units, sources: Sources, folds: Folds, *, scope: str) -> F
         Rows of units to train on and to test on.
     scope
         Task and split.
+    remedy
+        What keeps the sides of this split apart.
     """
     path = "one label, both sides"
     if sources.held is None:
@@ -94,8 +98,8 @@ def one_source(units: Units, sources: Sources, folds: Folds, *, scope: str) -> F
     )
     numbers = {"shared": shared.count, "tested": shared.tested, "most_units_of_one": most}
     if shared.count:
-        remedy = " Set `units: polygons`, or a larger `buffer`." if what == "polygon" else " Set a larger `buffer`."
-        return Finding(path, "named", text + remedy, scope, numbers)
+        polygons = " Or set `units: polygons`." if what == "polygon" else ""
+        return Finding(path, "named", f"{text} {remedy}{polygons}", scope, numbers)
     return Finding(path, "pass", text, scope, numbers)
 
 

@@ -126,11 +126,11 @@ def _of_split(
     regions = store.regions
     member = (units.weights > 0).astype(np.int64)
     yield _adjacent(regions.geometry.to_numpy(), member, folds, plan, scope)
-    yield from _windows(config, store, member, folds, scope, reach)
+    yield from _windows(config, store, member, folds, plan, scope, reach)
     centres = shapely.get_coordinates(shapely.centroid(units.geometry.to_numpy()))
     labels = np.array(units.classes, object)[units.values.argmax(axis=1)] if units.classes else units.values
     yield autocorrelation(centres, labels, folds, scope=scope, groups=units.group, block=plan.block)
-    yield one_source(units, sources, folds, scope=scope)
+    yield one_source(units, sources, folds, scope=scope, remedy=_remedy(plan))
     if not units.classes:
         yield same_labels(centres, units.values, folds, scope=scope)
     yield from keys.findings(member, folds, scope=scope)
@@ -148,15 +148,26 @@ def _adjacent(
         found = f"{percent(near.touching, near.tested)} of tested regions touch one"
         if near.near > near.touching:
             found += f", {percent(near.near, near.tested)} are nearer than the buffer"
-        remedy = "; neighbours are alike, so the score is optimistic." + (
-            " Use `splits: [blocks]`." if plan.kind == "random" else " Set a larger `buffer`."
-        )
+        remedy = f"; neighbours are alike, so the score is optimistic. {_remedy(plan)}"
         return Finding(path, "named", f"{text}: {found}{remedy}", scope, numbers)
     return Finding(path, "pass", f"{text}.", scope, numbers)
 
 
+def _remedy(plan: SplitPlan) -> str:
+    """Say what keeps the two sides of a split apart, as far as its settings can."""
+    if plan.protocol is not None:
+        return "The protocol's split stays as published; read the scores under `splits: [blocks]` beside it."
+    return "Set a larger `buffer`." if plan.keeps_buffer else "Use `splits: [blocks]`."
+
+
 def _windows(
-    config: Config, store: RegionStore, member: sparse.csr_array, folds: Folds, scope: str, reach: Reach
+    config: Config,
+    store: RegionStore,
+    member: sparse.csr_array,
+    folds: Folds,
+    plan: SplitPlan,
+    scope: str,
+    reach: Reach,
 ) -> Iterator[Finding]:
     """Say whether what regions are described by is cut from the same ground."""
     sides = of_regions(member, folds)
@@ -167,21 +178,24 @@ def _windows(
         yield Finding("overlapping patches", "named" if near.overlapping else "pass", text, scope, numbers_of(near))
     radius, what = _poi_reach(config, reach)
     if radius:
-        yield _shared_ground(regions, sides, "POIs", radius, what, scope)
+        yield _shared_ground(regions, sides, plan, "POIs", radius, what, scope)
     if reach.images:
         far = _MOST_OF_A_GAUSSIAN * reach.images
         what = f"the widest surroundings of images have most of their weight within {metres(far)}"
-        yield _shared_ground(regions, sides, "images", far, what, scope)
+        yield _shared_ground(regions, sides, plan, "images", far, what, scope)
 
 
-def _shared_ground(regions: gpd.GeoDataFrame, sides: Folds, seen: str, reach: float, what: str, scope: str) -> Finding:
+def _shared_ground(
+    regions: gpd.GeoDataFrame, sides: Folds, plan: SplitPlan, seen: str, reach: float, what: str, scope: str
+) -> Finding:
     """Say how many tested regions see something that a training region sees too."""
     shared = within_reach(shapely.get_coordinates(regions.centroid.to_numpy()), sides, 2 * reach)
     text = (
         f"{percent(shared.count, shared.tested)} of tested regions see {seen} that a training region sees too: {what}."
     )
     if shared.count:
-        text += f" A `buffer` of {metres(2 * reach)} would keep them apart, a smaller radius or context as well."
+        remedy = "A" if plan.keeps_buffer else "Beside this split, `splits: [blocks]` with a"
+        text += f" {remedy} `buffer` of {metres(2 * reach)} would keep them apart, a smaller radius or context as well."
     numbers = {"shared": shared.count, "tested": shared.tested, "reach_metres": reach}
     path = f"overlapping {'POI' if seen == 'POIs' else 'image'} windows"
     return Finding(path, "named" if shared.count else "pass", text, scope, numbers)

@@ -20,15 +20,11 @@ from pyproj.exceptions import CRSError
 
 from mmgr.errors import InputError, SplitError
 from mmgr.evaluate.audit.sides import Rows
+from mmgr.evaluate.names import Role, role_of, roles_of
 from mmgr.files import existing_file
 from mmgr.tables import read_table, read_vector, require_columns
 
 _WHAT = "splits"
-_ROLES = {
-    "train": "train", "training": "train", "trn": "train", "fit": "train",
-    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
-    "test": "test", "testing": "test", "tst": "test", "holdout": "test", "hold-out": "test", "held_out": "test",
-}  # fmt: skip
 _COLUMNS = {
     "fold": ("split", "fold", "folds", "set", "subset", "partition", "part", "cv_fold", "split_name"),
     "id": ("id", "region_id", "unit_id", "unit", "cell_id", "tile", "block", "tract", "geoid", "name", "index", "fid"),
@@ -36,6 +32,8 @@ _COLUMNS = {
     "y": ("y", "lat", "latitude", "northing"),
 }
 """Columns that are looked for where none is named, in this order."""
+_YES, _NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
+"""What cells say of a unit in a column of one part; an empty one says no."""
 _TABLES = {".csv", ".tsv", ".txt"}
 _PARQUET = {".parquet", ".pq", ".geoparquet"}
 
@@ -86,8 +84,9 @@ def read_split(path: Path, *, geometry: Path | None = None, columns: Columns | N
     """Read a file of splits: CSV, GeoJSON, GeoPackage, (Geo)Parquet or JSON.
 
     A table has a column with the part of each unit: ``train``, ``val`` and ``test``, or the number or name of a fold,
-    each of which is tested in turn. JSON may also be ``{"train": [ids], "test": [ids]}``, a list or mapping of such
-    folds, or ``{id: part}``. What is validated on counts as learned from.
+    each of which is tested in turn; or a column of 0 and 1 for each part. JSON may also be
+    ``{"train": [ids], "test": [ids]}`` (or ``train_ids`` and the like), a list or mapping of such folds, or
+    ``{id: part}``. What is validated on counts as learned from.
 
     Parameters
     ----------
@@ -103,7 +102,7 @@ def read_split(path: Path, *, geometry: Path | None = None, columns: Columns | N
     InputError
         If a file cannot be read, or lacks a column, an id or a place.
     SplitError
-        If nothing is tested, or nothing learned from.
+        If nothing is tested, or nothing learned from, or names of parts stand beside other names.
     """
     columns = columns or Columns()
     path = existing_file(path, what=_WHAT)
@@ -151,7 +150,7 @@ def _any_table(path: Path, crs: str | None) -> pd.DataFrame:
 
 def _from_json(value: Any, path: Path, columns: Columns) -> _Rows:
     if isinstance(value, dict) and _has_roles(value):
-        return _from_lists([value])
+        return _from_table(pd.DataFrame(value), path, columns) if _is_marked(value) else _from_lists([value])
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         return _from_lists(value) if all(map(_has_roles, value)) else _from_table(pd.DataFrame(value), path, columns)
     if (
@@ -176,8 +175,16 @@ def _from_json(value: Any, path: Path, columns: Columns) -> _Rows:
 def _has_roles(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    roles = {_ROLES[key.lower()] for key, item in value.items() if key.lower() in _ROLES and isinstance(item, list)}
-    return {"train", "test"} <= roles
+    return {"train", "test"} <= {role_of(str(key)) for key, item in value.items() if isinstance(item, list)}
+
+
+def _is_marked(value: Mapping[str, Any]) -> bool:
+    """Say whether lists of parts are columns of 0 and 1, not of ids, each of which would be there once."""
+    if not all(isinstance(item, list) for item in value.values()) or len({len(item) for item in value.values()}) != 1:
+        return False
+    return all(
+        len(item) > 2 and all(mark in (0, 1) for mark in item) for key, item in value.items() if role_of(str(key))
+    )
 
 
 def _from_lists(folds: Sequence[Mapping[str, Any]]) -> _Rows:
@@ -189,7 +196,7 @@ def _from_lists(folds: Sequence[Mapping[str, Any]]) -> _Rows:
     for fold in folds:
         sides: dict[str, list[int]] = {"train": [], "test": []}
         for key, members in fold.items():
-            role = _ROLES.get(key.lower())
+            role = role_of(key)
             if role is None or not isinstance(members, list):
                 continue
             has_validation |= role == "validation"
@@ -203,29 +210,53 @@ def _from_lists(folds: Sequence[Mapping[str, Any]]) -> _Rows:
 
 
 def _from_table(table: pd.DataFrame, path: Path, columns: Columns) -> _Rows:
-    name = _find(table.columns, "fold", columns.fold)
-    if name is None:
-        require_columns(table.columns, [columns.fold or "split"], path=path, what=_WHAT)
-        raise AssertionError(columns.fold)  # pragma: no cover - the line above has raised
     own = _find(table.columns, "id", columns.id)
     if columns.id is not None:
         require_columns(table.columns, [columns.id], path=path, what=_WHAT)
     ids = table[own] if own is not None else pd.Series(range(1, len(table) + 1))
-    part = [None if pd.isna(value) else _name(value) for value in table[name]]
-    roles = {_ROLES.get(value.lower()) for value in part if value is not None}
     names = np.array([_name(value) for value in ids], object)
-    counts = dict(sorted(Counter(value for value in part if value is not None).items()))
-    if None in roles:  # not all are names of roles: folds, each tested in turn
-        values = np.array([value if value is not None else "" for value in part], object)
-        known = values != ""
-        folds = [
-            (np.flatnonzero(known & (values != fold)), np.flatnonzero(values == fold))
-            for fold in sorted(set(values[known]))
-        ]
+    name = _find(table.columns, "fold", columns.fold)
+    marked = _marks(table) if name is None and columns.fold is None else {}
+    if marked:
+        return _of_roles(names, marked, {role: int(rows.sum()) for role, rows in marked.items()}, table)
+    if name is None:
+        require_columns(table.columns, [columns.fold or "split"], path=path, what=_WHAT)
+        raise AssertionError(columns.fold)  # pragma: no cover - the line above has raised
+    part = np.array(["" if pd.isna(value) else _name(value) for value in table[name]], object)
+    known = part != ""
+    counts = dict(sorted(Counter(part[known]).items()))
+    try:
+        roles = roles_of(counts)
+    except SplitError as error:
+        raise SplitError(f"{path}: {error}") from error
+    if roles is None:  # folds, each tested in turn
+        folds = [(np.flatnonzero(known & (part != fold)), np.flatnonzero(part == fold)) for fold in counts]
         return _Rows(names, tuple(folds), counts, table)
-    role = np.array([_ROLES[value.lower()] if value is not None else "" for value in part], object)
-    learned = np.flatnonzero((role == "train") | (role == "validation"))
-    return _Rows(names, ((learned, np.flatnonzero(role == "test")),), counts, table, "validation" in roles)
+    role = np.array([roles.get(value, "") for value in part], object)
+    return _of_roles(names, {one: role == one for one in set(roles.values())}, counts, table)
+
+
+def _marks(table: pd.DataFrame) -> dict[Role, NDArray[np.bool_]]:
+    """Return the rows of each part where parts have columns of 0 and 1; nothing without those to train and to test."""
+    found: dict[Role, NDArray[np.bool_]] = {}
+    for column in table.columns:
+        role = role_of(str(column))
+        if role is None:
+            continue
+        cells = ["" if pd.isna(value) else _name(value).lower() for value in table[column]]
+        if set(cells) <= _YES | _NO:
+            found[role] = found.get(role, np.zeros(len(cells), bool)) | np.array([cell in _YES for cell in cells])
+    return found if {"train", "test"} <= set(found) else {}
+
+
+def _of_roles(
+    names: NDArray[np.object_], rows: Mapping[Role, NDArray[np.bool_]], counts: dict[str, int], table: pd.DataFrame
+) -> _Rows:
+    """Return one split from the rows of each part."""
+    none = np.zeros(len(names), bool)
+    learned = rows.get("train", none) | rows.get("validation", none)
+    fold = (np.flatnonzero(learned), np.flatnonzero(rows.get("test", none)))
+    return _Rows(names, (fold,), counts, table, "validation" in rows)
 
 
 def _name(value: Any) -> str:

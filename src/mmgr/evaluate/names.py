@@ -1,0 +1,61 @@
+"""Names of groups and folds as people write them: what is no name, and which names are parts of one split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from mmgr.errors import SplitError
+
+Role = Literal["train", "validation", "test"]
+
+_ROLES: dict[str, Role] = {
+    "train": "train", "training": "train", "trn": "train", "fit": "train",
+    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+    "test": "test", "testing": "test", "tst": "test", "holdout": "test", "heldout": "test",
+}  # fmt: skip
+_BESIDE = {"is", "in", "id", "ids", "idx", "index", "indices", "mask", "part", "set", "split", "units"}
+"""Words that stand beside the name of a part without changing it, as in `train_ids` and `is_test`."""
+
+
+def names_of(values: ArrayLike) -> NDArray[np.str_]:
+    """Return names as text, shape ``(n,)``; empty where there is none (None, NaN)."""
+    own = np.asarray(values, object)
+    return np.where(pd.isna(own), "", own).astype(str)
+
+
+def role_of(name: str) -> Role | None:
+    """Return which part of a split a name means, in whatever case, or None if it means none."""
+    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    return _ROLES.get("".join(word for word in words if word not in _BESIDE))
+
+
+def roles_of(names: Iterable[str]) -> dict[str, Role] | None:
+    """Return the role of each name where all are parts of one split, None where they are folds, each tested in turn.
+
+    Raises
+    ------
+    SplitError
+        If parts to train on and to test stand beside names that mean no part.
+    """
+    roles: dict[str, Role] = {}
+    others = []
+    for name in dict.fromkeys(names):
+        role = role_of(name)
+        if role is None:
+            others.append(name)
+        else:
+            roles[name] = role
+    if not others:
+        return roles or None
+    if {"train", "test"} <= set(roles.values()):
+        raise SplitError(
+            f"the column of folds has parts of one split ({', '.join(sorted(roles))}) beside others "
+            f"({', '.join(sorted(others)[:5])}); leave out what is no part, or name all of them as folds."
+        )
+    return None

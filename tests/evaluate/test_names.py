@@ -1,0 +1,71 @@
+"""Names of folds as people write them; the audit of a file of splits reads a column as a score's folds are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmgr.errors import SplitError
+from mmgr.evaluate import LeaveOneGroupOut, OwnFolds
+from mmgr.evaluate.audit import read_split
+from mmgr.evaluate.names import names_of, role_of
+
+
+@pytest.mark.parametrize(
+    ("names", "tested"),
+    [
+        (["Train", "Test"], [["Test"]]),
+        (["train", "valid", "test"], [["test"]]),
+        (["TRAINING", "dev", "TESTING"], [["TESTING"]]),
+        (["train_set", "val", "hold-out"], [["hold-out"]]),
+        (["north", "south", "west"], [["north"], ["south"], ["west"]]),
+        (["1", "2"], [["1"], ["2"]]),
+    ],
+)
+def test_audit_and_score_read_a_column_of_folds_alike(
+    tmp_path: Path, names: list[str], tested: list[list[str]]
+) -> None:
+    column = np.repeat(names, 6)
+    folds = OwnFolds(column, np.zeros((len(column), 2)))
+    assert [sorted(set(column[test])) for _, test in folds.split()] == tested
+    assert all(len(train) + len(test) == len(column) for train, test in folds.split())
+    pd.DataFrame({"id": range(len(column)), "split": column}).to_csv(tmp_path / "s.csv", index=False)
+    read = read_split(tmp_path / "s.csv")
+    for (train, test), (own_train, own_test) in zip(read.folds, folds.split(), strict=True):
+        np.testing.assert_array_equal(train, own_train)
+        np.testing.assert_array_equal(test, own_test)
+
+
+def test_parts_beside_other_names_are_no_folds(tmp_path: Path) -> None:
+    column = np.repeat(["train", "test", "unused"], 6)
+    with pytest.raises(SplitError, match=r"parts of one split \(test, train\) beside others \(unused\)"):
+        OwnFolds(column, np.zeros((18, 2)))
+    pd.DataFrame({"id": range(18), "split": column}).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(SplitError, match=r"s.csv: .* beside others \(unused\)"):
+        read_split(tmp_path / "s.csv")
+
+
+def test_words_beside_a_part_do_not_change_it() -> None:
+    assert {role_of(name) for name in ("train_ids", "trainIdx", "is_train", " Train ", "training-set")} == {"train"}
+    assert {role_of(name) for name in ("test ids", "held_out", "Hold-Out", "test_mask")} == {"test"}
+    assert {role_of(name) for name in ("", "id", "split", "test1", "trains", "north", "train_labels")} == {None}
+
+
+@pytest.mark.parametrize("none", [None, np.nan, pd.NA, ""])
+def test_no_name_is_none(none: object) -> None:
+    names = np.array(["a"] * 6 + ["b"] * 6 + [none] * 6, object)
+    np.testing.assert_array_equal(names_of(names), ["a"] * 6 + ["b"] * 6 + [""] * 6)
+    centres = np.zeros((18, 2))
+    groups = LeaveOneGroupOut(names, centres)
+    assert groups.groups == ("a", "b")
+    own = OwnFolds(names, centres)
+    assert own.names == ("a", "b")
+    for splitter in (groups, own):
+        assert all(set(range(12, 18)) <= set(train) for train, _ in splitter.split())
+
+
+def test_numbers_that_are_missing_are_no_group() -> None:
+    assert LeaveOneGroupOut([1.0] * 6 + [2.0] * 6 + [np.nan] * 6, np.zeros((18, 2))).groups == ("1.0", "2.0")
