@@ -184,6 +184,12 @@ def test_negative_amounts_are_refused_by_name(grid: Grid, read: Read) -> None:
     assert len(read(grid(10, 2), shapes, np.arange(10) - 5.0, kind="polygon_rate", units="regions")) == 20
 
 
+def test_rates_without_a_logarithm_are_refused_when_labels_are_read(grid: Grid, read: Read) -> None:
+    shapes = boxes(*[(x, y, x + 100, y + 100) for x in range(0, 400, 100) for y in range(0, 400, 100)])
+    with pytest.raises(LabelError, match=r"labels.gpkg: `transform: log1p` .* 5 of 16 regions .* \(the lowest is -5\)"):
+        read(grid(4, 4), shapes, np.arange(16.0) - 5, kind="polygon_rate", transform="log1p")
+
+
 def test_text_is_no_label(grid: Grid, read: Read) -> None:
     with pytest.raises(LabelError, match=r"column `people` holds no numbers \(it has 'many', 'few'\)"):
         read(grid(10, 2), boxes((0, 0, 500, 200), (500, 0, 900, 200)), ["many", "few"])

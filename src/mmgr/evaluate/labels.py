@@ -43,7 +43,8 @@ def read_units(task: Task, regions: gpd.GeoDataFrame) -> Units:
     Raises
     ------
     LabelError
-        If the labels are not on the regions, negative amounts, no numbers, all alike, or too few.
+        If the labels are not on the regions, negative amounts, no numbers, all alike, too few, or without a logarithm
+        where `transform` asks for one.
     """
     metric_crs(regions.crs, what="regions")
     chosen = _rows_of_groups(task, regions)

@@ -183,16 +183,27 @@ class Units:
         Raises
         ------
         LabelError
-            If they are fewer than :data:`MIN_UNITS` or all have one value, class or distribution.
+            If they are fewer than :data:`MIN_UNITS`, all have one value, class or distribution, or some have a value
+            that is infinite or has no logarithm where one is asked for.
         """
         if len(self) < MIN_UNITS:
             raise LabelError(
                 f"{where}: only {len(self)} labelled units lie on the regions, at least {MIN_UNITS} are needed; "
                 "check `min_cover`, `groups` and missing values."
             )
+        infinite = int((~np.isfinite(self.values).reshape(len(self), -1).all(axis=1)).sum())
+        if infinite:
+            raise LabelError(f"{where}: the label is infinite in {infinite} of {len(self)} {self.kind}; mend it.")
         if (np.ptp(self.values, axis=0) == 0).all():
             shown = self.classes[int(self.values[0].argmax())] if self.classes else f"{self.values[0]:g}"
             raise LabelError(f"{where}: a label with one value ({shown}): nothing to learn.")
+        # log(1 + y) is minus infinity at -1, and nothing below
+        low = int((self.values <= -1).sum()) if self.task.uses_log else 0
+        if low:
+            raise LabelError(
+                f"{where}: `transform: log1p` needs values above -1, but {low} of {len(self)} {self.kind} have others "
+                f"(the lowest is {self.values.min():g}); set `transform: none`, or empty them if they mean 'missing'."
+            )
         return self
 
 
