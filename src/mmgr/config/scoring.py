@@ -28,7 +28,7 @@ class Task(Section):
     """A label, where it comes from and what a region's or polygon's value means."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-    """Names columns, files and titles."""
+    """Names columns, files and titles; none that a column of predictions has already, such as `group`."""
     path: Path
     """Polygons, a raster, or points."""
     kind: Literal[
