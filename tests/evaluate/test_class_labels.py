@@ -94,6 +94,39 @@ def test_columns_of_shares_are_weighted_by_area_and_columns_of_amounts_shared_ou
     assert of(jobs, "r1") == {"living": 4 / 7, "work": 3 / 7}
 
 
+@pytest.mark.parametrize("one", [1.0, 100.0])
+def test_shares_of_which_some_do_not_add_up_are_refused_with_their_sums(
+    polygons: Callable[..., Units], one: float
+) -> None:
+    share = np.tile([0.2, 0.6], 5)
+    table = {"a": one * share, "b": one * (1 - share)}
+    table["b"][[3, 8]] -= 0.1 * one
+    message = (
+        rf"add up to {one:g} \(within 1%\) in 8 of 10 features, but to {0.9 * one:g} in feature 4, {0.9 * one:g} in "
+        "feature 9; mend"
+    )
+    settings = {"kind": "polygon_shares", "columns": ["a", "b"], "units": "regions"}
+    with pytest.raises(LabelError, match=message):
+        polygons(strips(10, 100), table, **settings)
+    # rounding is no fault
+    table["b"][[3, 8]] += 0.095 * one
+    units = polygons(strips(10, 100), table, **settings)
+    np.testing.assert_allclose(units.target.sum(axis=1), 1.0)
+
+
+def test_faulty_shares_are_named_by_their_number_in_the_file(polygons: Callable[..., Units]) -> None:
+    shapes = [*boxes((-900, 0, -800, 100)), *strips(10, 100)]
+    table = {"a": np.full(11, 0.5), "b": [0.5] * 10 + [0.2]}
+    with pytest.raises(LabelError, match=r"but to 0\.7 in feature 11; mend"):
+        polygons(shapes, table, kind="polygon_shares", columns=["a", "b"], units="regions")
+
+
+def test_counts_that_are_mostly_single_are_amounts(polygons: Callable[..., Units]) -> None:
+    table = {"a": [1, 0] * 5, "b": [0, 1] * 4 + [3, 1]}
+    units = polygons(strips(10, 100), table, kind="polygon_shares", columns=["a", "b"], units="regions")
+    assert of(units, "r8") == {"a": 0.25, "b": 0.75}
+
+
 def test_larger_polygons_of_shares_are_units_themselves(polygons: Callable[..., Units]) -> None:
     shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
     amounts = np.arange(1.0, 11)

@@ -19,7 +19,11 @@ from mmgr.pois.points import is_vector
 MOST_CLASSES = 64
 """A column or raster with more values holds numbers or names, no classes."""
 
+SHARES_TOLERANCE = 0.01
+"""Shares of a row may add up to 1 or 100 within this part of it, as printed ones do."""
+
 _ONE = (1.0, 100.0)  # what shares add up to
+_SHOWN = 3  # rows that a message names
 
 
 def class_table(task: Task, column: pd.Series) -> tuple[NDArray[np.float64], tuple[str, ...]]:
@@ -47,14 +51,38 @@ def class_table(task: Task, column: pd.Series) -> tuple[NDArray[np.float64], tup
 def share_table(task: Task, frame: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...], bool]:
     """Return the columns of shares or amounts, shape ``(n, k)``, the classes, and whether they are amounts.
 
-    They are shares where each row adds up to 1 or to 100. A row with a missing value, or of nothing at all, is NaN.
+    They are shares where each row adds up to 1 or to 100, within :data:`SHARES_TOLERANCE`. A row with a missing value,
+    or of nothing at all, is NaN.
+
+    Parameters
+    ----------
+    task
+        Which columns are meant.
+    frame
+        The ``n`` polygons under the regions, indexed by their number in the file, from 0.
 
     Raises
     ------
     LabelError
-        If a column is missing, holds no numbers, or has negative or infinite ones.
+        If a column is missing, holds no numbers, or has negative or infinite ones; or if most rows, but not all, add up
+        to 1 or 100.
     """
     columns = share_columns(task, frame)
+    table = _share_numbers(task, frame, columns)
+    total = table.sum(axis=1)
+    empty = total == 0
+    if empty.any():
+        log.info("%s: %d polygons of which all shares are 0 have no distribution", task.name, empty.sum())
+    table[empty] = np.nan
+    shares = _are_shares(task, frame, table)
+    log.info("%s: columns are read as %s", task.name, "shares" if shares else "amounts, which are shared out by area")
+    if shares:
+        table = table / np.where(empty, np.nan, total)[:, None]
+    return table, tuple(named_columns(task, columns)), not shares
+
+
+def _share_numbers(task: Task, frame: pd.DataFrame, columns: list[str]) -> NDArray[np.float64]:
+    """Return the columns as numbers that are missing or at least 0, shape ``(n, k)``."""
     where = f"task {task.name}: {task.path}"
     text = [name for name in columns if not pd.api.types.is_numeric_dtype(frame[name])]
     if text:
@@ -67,20 +95,31 @@ def share_table(task: Task, frame: pd.DataFrame) -> tuple[NDArray[np.float64], t
         row, column = np.argwhere(bad)[0]
         raise LabelError(
             f"{where}: column `{columns[column]}` has negative or infinite values, such as {table[row, column]:g} in "
-            f"row {row + 1}; empty them if they mean 'missing'."
+            f"feature {frame.index[row] + 1}; empty them if they mean 'missing'."
         )
-    total = table.sum(axis=1)
-    empty = total == 0
-    if empty.any():
-        log.info("%s: %d polygons of which all shares are 0 have no distribution", task.name, empty.sum())
-    table[empty] = np.nan
-    known = total[np.isfinite(total) & ~empty]
-    # printed shares add up to within their rounding
-    shares = any((np.abs(known / one - 1) < 0.01).all() for one in _ONE)
-    log.info("%s: columns are read as %s", task.name, "shares" if shares else "amounts, which are shared out by area")
-    if shares:
-        table = table / np.where(empty, np.nan, total)[:, None]
-    return table, tuple(named_columns(task, columns)), not shares
+    return table
+
+
+def _are_shares(task: Task, frame: pd.DataFrame, table: NDArray[np.float64]) -> bool:
+    """Say whether rows without a gap are shares; refuse a table of which most rows are."""
+    known = np.isfinite(table).all(axis=1)
+    total = table[known].sum(axis=1)
+    # ones and noughts are counts of single things as likely as shares
+    counts = bool((table[known] == np.round(table[known])).all())
+    for one in _ONE:
+        fits = np.abs(total / one - 1) < SHARES_TOLERANCE
+        if fits.all():
+            return True
+        if 2 * fits.sum() > len(fits) and not (counts and one == 1):
+            rows = np.flatnonzero(known)[~fits]
+            some = ", ".join(f"{table[row].sum():.4g} in feature {frame.index[row] + 1}" for row in rows[:_SHOWN])
+            more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+            raise LabelError(
+                f"task {task.name}: {task.path}: `columns` add up to {one:g} (within {SHARES_TOLERANCE:.0%}) in "
+                f"{fits.sum()} of {len(fits)} features, but to {some}{more}; mend or empty these if the columns are "
+                "shares. If they are amounts, give them in another unit, so that they do not look like shares."
+            )
+    return False
 
 
 def share_columns(task: Task, frame: pd.DataFrame) -> list[str]:
