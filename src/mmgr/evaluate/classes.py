@@ -1,20 +1,16 @@
-"""Classes of labels: their names, and shares of them per region from areas or points."""
+"""Classes of labels: their names, and tables of ones, shares or amounts of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
 from numpy.typing import NDArray
 
-from mmgr.config import PointSource, Task
+from mmgr.config import Task
 from mmgr.console import log
 from mmgr.errors import LabelError
-from mmgr.pois.coordinates import project, table_points, vector_points
-from mmgr.pois.points import is_vector
 
 MOST_CLASSES = 64
 """A column or raster with more values holds numbers or names, no classes."""
@@ -183,42 +179,6 @@ def one_of(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     table[np.flatnonzero(known), shares[known].argmax(axis=1)] = 1.0
     table[~known] = np.nan
     return table
-
-
-def point_counts(
-    task: Task, regions: gpd.GeoDataFrame
-) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
-    """Count a file's points of each class in regions.
-
-    A point on the border of two regions counts for both.
-
-    Returns
-    -------
-    Counts, shape ``(n, k)``, the number of points of each region, shape ``(n,)``, and the classes.
-
-    Raises
-    ------
-    InputError
-        If the points cannot be read, lie elsewhere, or have no classes.
-    """
-    source = PointSource(
-        path=task.path, layer=task.layer, first_level=str(task.column), x=task.x, y=task.y, crs=task.crs
-    )
-    raw = vector_points(source) if is_vector(task.path) else table_points(source)
-    table, classes = class_table(task, raw.frame[str(task.column)])
-    xy = project(raw, regions.crs)
-    usable = np.asarray(np.isfinite(xy).all(axis=1) & np.isfinite(table).all(axis=1))
-    if not usable.all():
-        log.info("%s: %d of %d points have no place or no class", task.name, (~usable).sum(), len(usable))
-    points, table = np.asarray(shapely.points(xy[usable]), object), table[usable]
-    region, point = shapely.STRtree(points).query(regions.geometry.to_numpy(), predicate="intersects")
-    if not len(region):
-        raise LabelError(
-            f"task {task.name}: {task.path}: no labelled point lies in a region; check `crs`, `x` and `y`."
-        )
-    counts = np.zeros((len(regions), len(classes)))
-    np.add.at(counts, region, table[point])
-    return counts, counts.sum(axis=1), classes
 
 
 def text_of(value: object) -> str:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mmgr.config import Task
 from mmgr.console import log
 from mmgr.errors import LabelError
-from mmgr.evaluate.classes import one_of, point_counts
+from mmgr.evaluate.classes import one_of
+from mmgr.evaluate.point_labels import read_points
 from mmgr.evaluate.polygon_labels import polygon_units
 from mmgr.evaluate.raster_labels import read_raster
 from mmgr.evaluate.region_units import region_units
@@ -91,7 +92,8 @@ def _raster_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int6
 
 
 def _point_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64]) -> Units:
-    counts, points, classes = point_counts(task, regions.iloc[chosen])
+    labels = read_points(task, regions.iloc[chosen])
+    points = labels.total
     labelled = points >= task.min_points
     log.info(
         "%s: %d of %d regions hold %d or more of the %d points of %s; %.0f points in the median",
@@ -99,11 +101,18 @@ def _point_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64
         labelled.sum(),
         len(chosen),
         task.min_points,
-        points.sum(),
+        (labels.held.sum(axis=0) > 0).sum(),
         task.path.name,
         np.median(points[labelled]) if labelled.any() else 0,
     )
-    shares = counts[labelled] / points[labelled, None]
-    label = one_of(shares) if task.label == "class" else shares
-    # points say something of the whole region: there is no part of it that they leave out
-    return region_units(task, regions, chosen[labelled], label, np.ones(int(labelled.sum())), classes=classes)
+    shares = labels.counts[labelled] / points[labelled, None]
+    return region_units(
+        task,
+        regions,
+        chosen[labelled],
+        one_of(shares) if task.label == "class" else shares,
+        # points say something of the whole region: there is no part of it that they leave out
+        np.ones(int(labelled.sum())),
+        classes=labels.classes,
+        sources=labels.shared(labelled),
+    )

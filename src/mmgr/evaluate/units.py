@@ -49,8 +49,8 @@ class Units:
     classes: tuple[str, ...] = ()
     """Names of the ``k`` classes; none where the label is a number."""
     sources: sparse.csr_array | None = None
-    """Label cells or polygons coarser than a region that each unit has its label from, shape ``(u, s)``; None where
-    labels are finer."""
+    """Label cells or polygons coarser than a region, or points in several regions, that each unit has its label from,
+    shape ``(u, s)``; None where labels are finer."""
     own_folds: NDArray[np.object_] | None = None
     """Fold of each unit in the user's own column, shape ``(u,)``; empty where it has none."""
 
@@ -107,7 +107,7 @@ class Units:
 
     @cached_property
     def linked(self) -> sparse.csr_array:
-        """Pairs of units that share a region, or a label cell coarser than a region, shape ``(u, u)``, boolean."""
+        """Pairs of units that share a region or one of :attr:`sources`, shape ``(u, u)``, boolean."""
         member = (self.weights > 0).astype(np.int32)
         if self.sources is not None:
             member = sparse.hstack([member, (self.sources > 0).astype(np.int32)], format="csr")

@@ -35,10 +35,10 @@ _SLIVER = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Which label polygons or raster cells give each of ``n`` regions its label."""
+    """Which label polygons, raster cells or points give each of ``n`` regions its label."""
 
     what: str
-    """`polygon` or `raster cell`; or, where none is shared, why."""
+    """`polygon`, `raster cell` or `point`; or, where none is shared, why."""
     held: sparse.csr_array | None = None
     """Shape ``(n, sources)``, boolean."""
 
@@ -58,12 +58,14 @@ def label_sources(task: Task, units: Units, regions: gpd.GeoDataFrame) -> Source
     if units.kind == "polygons":
         return Sources("Each unit is a label polygon of its own.")
     if task.kind.startswith("point"):
-        return Sources("Each labelled point counts in the regions that it lies in.")
+        if units.sources is None:
+            return Sources("Each labelled point counts in one region only.")
+        return Sources("point", sparse.csr_array(units.weights.T @ units.sources > 0))
     return _cells(task, regions) if task.kind.startswith("raster") else _polygons(task, regions)
 
 
 def one_source(units: Units, sources: Sources, folds: Folds, *, scope: str) -> Finding:
-    """Say whether a label polygon or raster cell gives labels to training and test units alike.
+    """Say whether a label polygon, raster cell or point gives labels to training and test units alike.
 
     Parameters
     ----------

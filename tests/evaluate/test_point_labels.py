@@ -1,0 +1,96 @@
+"""Labelled points: each is counted once where regions meet, and links the regions that overlap on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from mmgr.config import Evaluate, Task
+from mmgr.evaluate import Units, check_splits, read_units
+from mmgr.evaluate.audit.labels import label_sources, one_source
+
+CRS = "EPSG:32611"
+X, Y = 500_000.0, 3_800_000.0
+SIDE = 12
+Grid = Callable[..., gpd.GeoDataFrame]
+Read = Callable[..., Units]
+
+
+@pytest.fixture
+def read(tmp_path: Path, task: Callable[..., Task]) -> Read:
+    """Units of some regions, from points in metres from the grid's south-west corner."""
+
+    def call(regions: gpd.GeoDataFrame, xy: np.ndarray, label: Any, **settings: Any) -> Units:
+        path = tmp_path / "points.csv"
+        pd.DataFrame({"x": X + xy[:, 0], "y": Y + xy[:, 1], "label": label}).to_csv(path, index=False)
+        given = {"kind": "point_shares", "path": path, "column": "label", "x": "x", "y": "y", "crs": CRS}
+        return read_units(task(**given | settings), regions)
+
+    return call
+
+
+def corners() -> np.ndarray:
+    """All corners of cells inside the grid."""
+    at = np.arange(1, SIDE) * 100.0
+    return np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
+
+
+def crossing(units: Units) -> list[int]:
+    """Pairs of a training and a test unit of each random fold that share a point."""
+    (plan,) = check_splits(units, Evaluate(splits=("random",), folds=3, seeds=1), edge=100.0, seed=0)
+    shared = (units.sources @ units.sources.T).toarray()
+    return [int(shared[np.ix_(train, test)].sum()) for train, test in plan.folds[0]]
+
+
+def test_a_point_on_borders_counts_in_the_first_region_alone(grid: Grid, read: Read) -> None:
+    at = corners()
+    units = read(grid(SIDE, SIDE), at, np.arange(len(at)) % 3)
+    # a corner is the north-east one of the first of its four regions
+    assert set(units.ids) == {f"r{SIDE * row + column}" for row in range(SIDE - 1) for column in range(SIDE - 1)}
+    assert (units.target.max(axis=1) == 1).all()
+    assert units.sources is None
+
+
+def test_a_point_inside_one_region_is_not_of_another_that_it_touches(grid: Grid, read: Read) -> None:
+    regions = grid(SIDE, SIDE)
+    wide = regions.geometry.to_numpy().copy()
+    wide[1] = shapely.box(X + 50, Y, X + 200, Y + 100)  # reaches into r0
+    inside = np.stack([regions.centroid.x - X, regions.centroid.y - Y], axis=1)
+    units = read(regions.set_geometry(wide), np.vstack([inside + 10, [[100.0, 50.0]]]), ["a", "b"] * 72 + ["c"])
+    holders = [name for name, row in zip(units.ids, units.target, strict=True) if row[units.classes.index("c")]]
+    assert holders == ["r1"]
+
+
+def test_points_in_overlapping_regions_are_never_on_both_sides(grid: Grid, read: Read) -> None:
+    regions = grid(SIDE, SIDE)
+    footprints = regions.set_geometry(regions.buffer(30, join_style="mitre"))
+    at = corners()
+    units = read(footprints, at, np.arange(len(at)) % 3)
+    assert units.sources is not None
+    assert units.sources.shape == (SIDE * SIDE, len(at))
+    assert crossing(units) == [0, 0, 0]
+    finding = one_source(units, label_sources(units.task, units, footprints), [], scope="")
+    assert "at most 4 units share one" in finding.text
+
+
+def test_the_audit_names_points_on_both_sides(grid: Grid, read: Read) -> None:
+    regions = grid(SIDE, SIDE)
+    footprints = regions.set_geometry(regions.buffer(30, join_style="mitre"))
+    at = corners()
+    units = read(footprints, at, np.arange(len(at)) % 3)
+    half = (np.arange(SIDE * SIDE) < 72, np.arange(SIDE * SIDE) >= 72)
+    folds = [(np.flatnonzero(half[0]), np.flatnonzero(half[1]))]
+    finding = one_source(units, label_sources(units.task, units, footprints), folds, scope="")
+    assert finding.status == "named"
+    assert finding.numbers["shared"] == SIDE
+    assert "of test units take their label from a point that gives one to a training unit too" in finding.text
+    alone = read(regions, at, np.arange(len(at)) % 3)
+    finding = one_source(alone, label_sources(alone.task, alone, regions), folds, scope="")
+    assert (finding.status, finding.text) == ("pass", "Each labelled point counts in one region only.")
