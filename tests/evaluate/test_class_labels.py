@@ -70,6 +70,31 @@ def test_shares_of_area_of_polygons_of_one_class_each(polygons: Callable[..., Un
     assert dict(zip(units.ids, units.coverage, strict=True))["r1"] == pytest.approx(0.4)
 
 
+def test_spaces_and_empty_names_make_no_classes(
+    polygons: Callable[..., Units], caplog: pytest.LogCaptureFixture
+) -> None:
+    zone = ["park", " park", "", "home", "home ", " ", "park", "park", None, "home"]
+    settings = {"kind": "polygon_class", "column": "zone", "units": "regions"}
+    with caplog.at_level("INFO", "mmgr"):
+        units = polygons(strips(10, 100), {"zone": zone}, **settings)
+    assert units.classes == ("home", "park")
+    assert set(units.ids) == {f"r{number}" for number in (*range(2), 3, 4, 6, 7, 9, 10, 11, 13, 14, 16, 17, 19)}
+    assert "3 class names had spaces around them" in caplog.text
+    assert "3 polygons under regions have no value and are left out" in caplog.text
+    named = polygons(strips(10, 100), {"zone": zone}, classes={"park ": "green", "home": "living"}, **settings)
+    assert named.classes == ("green", "living")
+
+
+def test_columns_of_one_name_are_added_up(polygons: Callable[..., Units]) -> None:
+    share = np.tile([0.2, 0.4], 5)
+    table = {"s_a": share, "s_b": share / 2, "s_c": 1 - 1.5 * share}
+    settings = {"kind": "polygon_shares", "columns": "s_*", "units": "regions"}
+    units = polygons(strips(10, 100), table, classes={"s_a": "x", "s_b": "x"}, **settings)
+    assert units.classes == ("x", "c")
+    assert of(units, "r0") == {"x": 0.3, "c": 0.7}
+    assert of(units, "r1") == {"x": 0.6, "c": 0.4}
+
+
 def test_columns_of_shares_are_weighted_by_area_and_columns_of_amounts_shared_out(
     polygons: Callable[..., Units],
 ) -> None:

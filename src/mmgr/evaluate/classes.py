@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mmgr.config import Task
 from mmgr.console import log
 from mmgr.errors import LabelError
+from mmgr.pois.names import clean_name
 
 MOST_CLASSES = 64
 """A column or raster with more values holds numbers or names, no classes."""
@@ -25,14 +26,19 @@ _SHOWN = 3  # rows that a message names
 def class_table(task: Task, column: pd.Series) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return a column of class names as a table of ones, shape ``(n, k)``, and the names.
 
-    A row without a class, or of one that `classes` does not name, is NaN.
+    Names are compared without spaces around them, in Unicode's form NFC. A row without a class, or of one that
+    `classes` does not name, is NaN.
 
     Raises
     ------
     LabelError
         If there is no class, or there are more than :data:`MOST_CLASSES`.
     """
-    names = named_classes(task, [None if pd.isna(value) else text_of(value) for value in column])
+    texts = [None if pd.isna(value) else text_of(value) for value in column]
+    trimmed = sum(isinstance(value, str) and value != text for value, text in zip(column, texts, strict=True))
+    if trimmed:
+        log.info("%s: %d class names had spaces around them, nothing else, or another Unicode form", task.name, trimmed)
+    names = named_classes(task, [text or None for text in texts])
     known = sorted({name for name in names if name is not None})
     check_number(task, known, f"column `{task.column}`")
     place = {name: number for number, name in enumerate(known)}
@@ -47,8 +53,8 @@ def class_table(task: Task, column: pd.Series) -> tuple[NDArray[np.float64], tup
 def share_table(task: Task, frame: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...], bool]:
     """Return the columns of shares or amounts, shape ``(n, k)``, the classes, and whether they are amounts.
 
-    They are shares where each row adds up to 1 or to 100, within :data:`SHARES_TOLERANCE`. A row with a missing value,
-    or of nothing at all, is NaN.
+    They are shares where each row adds up to 1 or to 100, within :data:`SHARES_TOLERANCE`. Columns that `classes` gives
+    one name are added up. A row with a missing value, or of nothing at all, is NaN.
 
     Parameters
     ----------
@@ -74,7 +80,16 @@ def share_table(task: Task, frame: pd.DataFrame) -> tuple[NDArray[np.float64], t
     log.info("%s: columns are read as %s", task.name, "shares" if shares else "amounts, which are shared out by area")
     if shares:
         table = table / np.where(empty, np.nan, total)[:, None]
-    return table, tuple(named_columns(task, columns)), not shares
+    return *_joined(table, named_columns(task, columns)), not shares
+
+
+def _joined(table: NDArray[np.float64], names: list[str]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Add up columns of one name; return the table, shape ``(n, k)``, and the names."""
+    classes = tuple(dict.fromkeys(names))
+    place = [classes.index(name) for name in names]
+    joined = np.zeros((len(table), len(classes)))
+    np.add.at(joined.T, place, table.T)
+    return joined, classes
 
 
 def _share_numbers(task: Task, frame: pd.DataFrame, columns: list[str]) -> NDArray[np.float64]:
@@ -150,7 +165,8 @@ def named_classes(task: Task, values: Sequence[str | None]) -> list[str | None]:
     """Return values under the names of `classes`; None where it names others only."""
     if task.classes is None:
         return list(values)
-    return [None if value is None else task.classes.get(value) for value in values]
+    names = {text_of(value): name for value, name in task.classes.items()}
+    return [None if value is None else names.get(value) for value in values]
 
 
 def check_number(task: Task, classes: Sequence[str], what: str) -> None:
@@ -182,5 +198,5 @@ def one_of(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def text_of(value: object) -> str:
-    """Write a class's value as a person does: 3.0 of a column with gaps is 3."""
-    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+    """Write a class's value as a person does: 3.0 of a column with gaps is 3, without spaces around, in form NFC."""
+    return clean_name(value.item() if isinstance(value, np.generic) else value)
