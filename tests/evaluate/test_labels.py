@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgr.config import Task
-from mmgr.errors import LabelError, RegionError
+from mmgr.errors import InputError, LabelError, RegionError
 from mmgr.evaluate import Units, read_units
+from mmgr.evaluate.audit.labels import label_sources, one_source
 
 CRS = "EPSG:32611"
 X, Y = 500_000.0, 3_800_000.0
@@ -168,6 +170,24 @@ def test_missing_values_are_counted_and_left_out(grid: Grid, read: Read, caplog:
         units = read(grid(10, 2), shapes, [np.nan, np.nan, *range(8)], units="regions")
     assert len(units) == 16
     assert "2 polygons under regions have no value" in caplog.text
+
+
+def test_features_without_geometry_are_counted_and_left_out(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapes: list[Any] = boxes(*[(x, y, x + 100, y + 100) for x in range(0, 400, 100) for y in range(0, 400, 100)])
+    shapes[2:2] = [None, shapely.Polygon()]
+    units = read(grid(4, 4), shapes, np.arange(18.0), units="polygons")
+    assert "2 features without geometry (number 3, 4); they are left out" in caplog.text
+    assert list(units.ids) == [f"p{number}" for number in range(18) if number not in {2, 3}]
+    np.testing.assert_allclose(units.values, [100 * number for number in range(18) if number not in {2, 3}])
+    finding = one_source(units, label_sources(units.task, replace(units, kind="regions"), grid(4, 4)), [], scope="")
+    assert finding.status == "pass"
+
+
+def test_labels_without_any_geometry_are_refused(grid: Grid, read: Read) -> None:
+    with pytest.raises(InputError, match="has 12 features, and none with a geometry"):
+        read(grid(4, 4), [shapely.Polygon()] * 12, np.arange(12.0))
 
 
 def test_overlapping_polygons_are_warned_of(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:

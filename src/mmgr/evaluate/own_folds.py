@@ -18,7 +18,7 @@ from mmgr.evaluate.classes import text_of
 from mmgr.evaluate.labels import read_units
 from mmgr.evaluate.polygon_labels import shared_areas
 from mmgr.evaluate.units import Units
-from mmgr.tables import polygons_only, read_vector
+from mmgr.tables import polygons_only, read_vector, with_geometry
 
 
 def task_units(config: Config, task: Task, regions: gpd.GeoDataFrame) -> Units:
@@ -53,6 +53,7 @@ def task_units(config: Config, task: Task, regions: gpd.GeoDataFrame) -> Units:
 
 def _folds_of(units: Units, frame: gpd.GeoDataFrame, column: str, path: Path) -> NDArray[np.object_]:
     """Return the value of the polygon that shares most area with each unit; empty where there is none."""
+    frame = with_geometry(frame, path=path, what="folds")
     polygons = polygons_only(frame.to_crs(units.geometry.crs), path=path, what="folds")
     names = np.array(["" if pd.isna(value) else text_of(value) for value in polygons[column]], object)
     unit, polygon, area = shared_areas(units.geometry.to_numpy(), polygons.geometry.to_numpy())

@@ -19,12 +19,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mmgr.config import Config, CountSource, Task
+from mmgr.console import quiet
 from mmgr.evaluate.audit.places import percent
 from mmgr.evaluate.audit.records import Finding
 from mmgr.evaluate.audit.sides import Folds, shared_by_sides
 from mmgr.evaluate.metrics import r2
 from mmgr.evaluate.units import Units
-from mmgr.tables import polygons_only, read_vector
+from mmgr.tables import polygons_only, read_vector, with_geometry
 
 _FINER = 4.0
 """Cells of a raster that are this many times narrower than regions are no coarse label."""
@@ -104,7 +105,10 @@ def one_source(units: Units, sources: Sources, folds: Folds, *, scope: str) -> F
 def _polygons(task: Task, regions: gpd.GeoDataFrame) -> Sources:
     """Return which label polygons share area with each region, shape ``(n, polygons)``."""
     what = f"labels of task {task.name}"
-    frame = read_vector(task.path, layer=task.layer, crs=task.crs, what=what)
+    with quiet():  # reading the labels told of these
+        frame = with_geometry(
+            read_vector(task.path, layer=task.layer, crs=task.crs, what=what), path=task.path, what=what
+        )
     polygons = polygons_only(frame.to_crs(regions.crs), path=task.path, what=what).geometry.to_numpy()
     outlines = regions.geometry.to_numpy()
     region, polygon = shapely.STRtree(polygons).query(outlines, predicate="intersects")
