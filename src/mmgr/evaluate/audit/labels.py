@@ -24,6 +24,7 @@ from mmgr.evaluate.audit.places import percent
 from mmgr.evaluate.audit.records import Finding
 from mmgr.evaluate.audit.sides import Folds, shared_by_sides
 from mmgr.evaluate.metrics import r2
+from mmgr.evaluate.raster_checks import raster_crs
 from mmgr.evaluate.units import Units
 from mmgr.tables import polygons_only, read_vector, with_geometry
 
@@ -123,7 +124,7 @@ def _cells(task: Task, regions: gpd.GeoDataFrame) -> Sources:
     """Return which cells of a coarse raster each region lies on; nothing where cells are much finer than regions."""
     with rasterio.open(task.path) as raster:
         transform = raster.transform
-        boxes = regions.geometry.to_crs(raster.crs).bounds.to_numpy()
+        boxes = regions.geometry.to_crs(raster_crs(task, raster)).bounds.to_numpy()
     width = float(np.median(boxes[:, 2] - boxes[:, 0])) / abs(transform.a)
     if width > _FINER:
         return Sources(f"Cells of the raster are {width:.0f} times narrower than regions.")
