@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import shapely
 
+from mmgr.actions.report import labelled_sentence
 from mmgr.config import Evaluate, Task
 from mmgr.evaluate import Units, check_splits, read_units
 from mmgr.evaluate.audit.labels import label_sources, one_source
@@ -66,6 +67,17 @@ def test_a_point_inside_one_region_is_not_of_another_that_it_touches(grid: Grid,
     units = read(regions.set_geometry(wide), np.vstack([inside + 10, [[100.0, 50.0]]]), ["a", "b"] * 72 + ["c"])
     holders = [name for name, row in zip(units.ids, units.target, strict=True) if row[units.classes.index("c")]]
     assert holders == ["r1"]
+
+
+def test_a_report_counts_points_and_claims_no_area(grid: Grid, read: Read) -> None:
+    regions = grid(4, 4)
+    centres = np.stack([regions.centroid.x - X, regions.centroid.y - Y], axis=1)
+    times = np.arange(16) % 4 + 1
+    units = read(regions, np.repeat(centres, times, axis=0), np.repeat(["a", "b"] * 8, times))
+    facts = units.facts()
+    assert facts["points"] == {"lowest": 1, "median": 2.5, "highest": 4}
+    assert "coverage" not in facts
+    assert labelled_sentence(facts) == "16 of 16 regions have a label, from 1 to 4 points each (2.5 in the median)"
 
 
 def test_points_in_overlapping_regions_are_never_on_both_sides(grid: Grid, read: Read) -> None:

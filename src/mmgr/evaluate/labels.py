@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 
 import geopandas as gpd
@@ -106,7 +107,7 @@ def _point_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64
         np.median(points[labelled]) if labelled.any() else 0,
     )
     shares = labels.counts[labelled] / points[labelled, None]
-    return region_units(
+    units = region_units(
         task,
         regions,
         chosen[labelled],
@@ -116,3 +117,4 @@ def _point_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64
         classes=labels.classes,
         sources=labels.shared(labelled),
     )
+    return replace(units, points=points[labelled])

@@ -42,7 +42,8 @@ class Units:
     weights: sparse.csr_array
     """Share of each region in each unit, shape ``(u, n)``; rows sum to 1."""
     coverage: NDArray[np.float64]
-    """Share of a region that labels cover, or of a polygon that regions cover, shape ``(u,)``."""
+    """Share of a region that labels cover, or of a polygon that regions cover, shape ``(u,)``; 1 of labelled points,
+    which cover nothing."""
 
     kind: Literal["regions", "polygons"] = "regions"
     """What a unit is."""
@@ -51,6 +52,8 @@ class Units:
     sources: sparse.csr_array | None = None
     """Label cells or polygons coarser than a region, or points in several regions, that each unit has its label from,
     shape ``(u, s)``; None where labels are finer."""
+    points: NDArray[np.float64] | None = None
+    """Labelled points in each unit, shape ``(u,)``; None where labels are none."""
     own_folds: NDArray[np.object_] | None = None
     """Fold of each unit in the user's own column, shape ``(u,)``; empty where it has none."""
 
@@ -148,7 +151,6 @@ class Units:
 
     def facts(self) -> dict[str, Any]:
         """Return what a report says of the labels, as plain values."""
-        low, middle, high = np.quantile(self.coverage, [0, 0.5, 1]).tolist()
         used = np.asarray((self.weights > 0).sum(axis=0)).ravel() > 0
         return {
             "kind": self.kind,
@@ -156,14 +158,24 @@ class Units:
             "regions": int(self.weights.shape[1]),
             "regions_used": int(used.sum()),
             "groups": {str(name): int((self.group == name).sum()) for name in np.unique(self.group.astype(str))},
+            **self._share_facts(),
+            "label": self._label_facts(),
+        }
+
+    def _share_facts(self) -> dict[str, Any]:
+        """Return how many points the labels are of, or how much area."""
+        if self.points is not None:
+            low, middle, high = np.quantile(self.points, [0, 0.5, 1]).tolist()
+            return {"points": {"lowest": low, "median": middle, "highest": high}}
+        low, middle, high = np.quantile(self.coverage, [0, 0.5, 1]).tolist()
+        return {
             "coverage": {
                 "lowest": low,
                 "median": middle,
                 "highest": high,
                 "area": float(self.coverage @ self.geometry.area / self.geometry.area.sum()),
                 "deciles": np.quantile(self.coverage, np.linspace(0, 1, 11)).tolist(),
-            },
-            "label": self._label_facts(),
+            }
         }
 
     def _label_facts(self) -> dict[str, Any]:
