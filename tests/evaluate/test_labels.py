@@ -210,6 +210,25 @@ def test_rates_without_a_logarithm_are_refused_when_labels_are_read(grid: Grid, 
         read(grid(4, 4), shapes, np.arange(16.0) - 5, kind="polygon_rate", transform="log1p")
 
 
+def test_skewed_rates_whose_scale_nobody_chose_are_told_of(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapes = boxes(*[(x, y, x + 100, y + 100) for x in range(0, 400, 100) for y in range(0, 400, 100)])
+    skewed = np.exp(np.arange(16.0))
+    with caplog.at_level("INFO", "mmgr"):
+        for settings in (
+            {"kind": "polygon_total"},
+            {"kind": "polygon_rate", "transform": "log1p"},
+            {"kind": "polygon_rate", "transform": "none"},
+        ):
+            read(grid(4, 4), shapes, skewed, **settings)
+        read(grid(4, 4), shapes, np.arange(16.0), kind="polygon_rate")
+        read(grid(4, 4), shapes, skewed - 2, kind="polygon_rate")
+        assert "skewness" not in caplog.text
+        read(grid(4, 4), shapes, skewed, kind="polygon_rate")
+    assert "population: values are scored as given, though a few are far above the others (skewness 3." in caplog.text
+
+
 def test_text_is_no_label(grid: Grid, read: Read) -> None:
     with pytest.raises(LabelError, match=r"column `people` holds no numbers \(it has 'many', 'few'\)"):
         read(grid(10, 2), boxes((0, 0, 500, 200), (500, 0, 900, 200)), ["many", "few"])

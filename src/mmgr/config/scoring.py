@@ -75,7 +75,8 @@ class Task(Section):
     """What is one sample: each region, or each label polygon with the area-weighted mean of its
     regions' vectors. `auto`: polygons where they are larger than the regions."""
     transform: Literal["auto", "log1p", "none"] = "auto"
-    """Scale on which probes are fitted and scored; `auto` is log1p for amounts."""
+    """Scale on which probes are fitted and scored. `auto` is log1p for totals and sums, and the label's own for rates
+    and means, those of GDP or of densities included: name `log1p` there."""
     loss: Literal["auto", "squared", "absolute", "cross_entropy", "kl"] = "auto"
     """What the probes `mlp` and `boosting` minimise, and the linear ones for classes and shares: `squared` (the
     default) or `absolute` errors of numbers, `cross_entropy` of classes, `kl` of shares. Other probes have a loss of

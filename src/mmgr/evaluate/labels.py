@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import skew
 
 from mmgr.config import Task
 from mmgr.console import log
@@ -19,6 +20,9 @@ from mmgr.evaluate.raster_labels import read_raster
 from mmgr.evaluate.region_units import region_units
 from mmgr.evaluate.units import Units
 from mmgr.tables import metric_crs
+
+_SKEWED = 2.0
+"""Skewness, that of an exponential distribution, beyond which a logarithm may be wanted."""
 
 
 def read_units(task: Task, regions: gpd.GeoDataFrame) -> Units:
@@ -52,7 +56,24 @@ def read_units(task: Task, regions: gpd.GeoDataFrame) -> Units:
     chosen = _rows_of_groups(task, regions)
     read = {"raster": _raster_units, "point": _point_units, "polygon": polygon_units}
     units = read[task.kind.split("_", maxsplit=1)[0]](task, regions, chosen)
-    return units.checked(where=f"task {task.name}: {task.path}")
+    units = units.checked(where=f"task {task.name}: {task.path}")
+    _say_scale(units)
+    return units
+
+
+def _say_scale(units: Units) -> None:
+    """Tell of labels that would be on a logarithm were they amounts, and of which nobody chose the scale."""
+    task = units.task
+    if task.label != "number" or task.uses_log or task.transform != "auto" or (units.values < 0).any():
+        return
+    skewness = float(skew(units.values))
+    if skewness > _SKEWED:
+        log.info(
+            "%s: values are scored as given, though a few are far above the others (skewness %.1f); `transform: log1p` "
+            "scores them on log(1 + y), as amounts are, `transform: none` keeps this and says no more",
+            task.name,
+            skewness,
+        )
 
 
 def _rows_of_groups(task: Task, regions: gpd.GeoDataFrame) -> NDArray[np.int64]:
