@@ -18,7 +18,16 @@ from sklearn.model_selection import cross_val_score
 
 from mmgr.config import Config, Evaluate, Task
 from mmgr.errors import SplitError
-from mmgr.evaluate import OwnFolds, Units, check_splits, choose_block, get_protocol, score_features, task_units
+from mmgr.evaluate import (
+    OwnFolds,
+    Scores,
+    Units,
+    check_splits,
+    choose_block,
+    get_protocol,
+    score_features,
+    task_units,
+)
 from mmgr.evaluate.blocks import make_blocks
 from mmgr.evaluate.curves import drawing
 
@@ -176,6 +185,14 @@ def test_more_labels_score_better_and_all_of_them_as_the_score_itself(units: Mak
     scores = score_features(some, {"x": X}, settings, edge=100, seed=0)
     few, more, everything = scores.curves
     assert [score.fraction for score in scores.curves] == [0.05, 0.3, 1.0]
+    plan = check_splits(some, settings, edge=100.0, seed=0)[0]
+    sizes = np.array([len(train) for folds in plan.folds for train, _ in folds])
+    expected = [np.maximum(np.ceil(part * sizes), 5).mean() for part in (0.05, 0.3, 1.0)]
+    np.testing.assert_allclose([score.trained for score in scores.curves], expected)
+    heads = [f"{part}% ({size:.0f} units)" for part, size in zip((5, 30, 100), expected, strict=True)]
+    assert f"| Features | {' | '.join(heads)} |" in scores.to_markdown()
+    read = Scores.from_json(scores.to_json())
+    np.testing.assert_allclose([score.trained for score in read.curves], expected)
     assert few.value < more.value < everything.value
     assert everything.value == pytest.approx(scores.records[0].value)
     assert few.n_units == 256

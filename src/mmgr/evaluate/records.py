@@ -70,6 +70,8 @@ class Score:
     """Range of the label's variogram in metres: up to there labels are alike; 0 where near ones are not."""
     block_chosen_by: str = ""
     """`given`, `variogram` or `extent`; empty without blocks."""
+    trained: float = math.nan
+    """Mean number of units that a fold trained on, of a score with a part of them; NaN where they are not counted."""
 
     @property
     def metric(self) -> str:
@@ -105,7 +107,7 @@ class Score:
         }
         known = {f.name for f in fields(cls)}
         others = {key: value for key, value in row.items() if key in known}
-        others |= {key: _number(others[key]) for key in ("moran", "moran_p") if key in others}
+        others |= {key: _number(others[key]) for key in ("moran", "moran_p", "trained") if key in others}
         return cls(metrics=metrics, **others)
 
 
@@ -196,7 +198,11 @@ class Scores:
 
 def _curve_table(curves: list[Score]) -> str:
     parts = list(dict.fromkeys(score.fraction for score in curves))
-    rows = [["Features", *(f"{part:.0%}" for part in parts)], ["---", *["---:"] * len(parts)]]
+    trained = {score.fraction: score.trained for score in curves}
+    heads = [
+        f"{100 * part:g}%" + ("" if math.isnan(trained[part]) else f" ({trained[part]:.0f} units)") for part in parts
+    ]
+    rows = [["Features", *heads], ["---", *["---:"] * len(parts)]]
     for name in dict.fromkeys(score.features for score in curves):
         own = {score.fraction: _cell(score, score.metric, bold=False) for score in curves if score.features == name}
         rows.append([name, *(own[part] for part in parts)])
