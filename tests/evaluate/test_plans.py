@@ -12,7 +12,9 @@ import geopandas as gpd
 import h3
 import numpy as np
 import pytest
+import rasterio
 from pydantic import ValidationError
+from rasterio.transform import from_origin
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import cross_val_score
 
@@ -135,8 +137,11 @@ def test_parts_called_train_and_test_are_one_fold(configured: Callable[..., Any]
 
 def test_a_column_that_no_file_has_is_named(configured: Callable[..., Any]) -> None:
     config, cells = configured(labels={"other": 1})
-    with pytest.raises(SplitError, match=r"`evaluate.column: district` is in neither .*labels.gpkg"):
+    with pytest.raises(SplitError, match=r"`evaluate.column: district` is not in .*labels.gpkg"):
         task_units(config, config.tasks[0], cells)
+    both, cells = configured(labels={"other": 1}, regions={"other": 1})
+    with pytest.raises(SplitError, match=r"`evaluate.column: district` is in neither .*labels.gpkg nor .*regions.gpkg"):
+        task_units(both, both.tasks[0], cells)
     one, cells = configured(labels={"district": 7})
     with pytest.raises(SplitError, match=r"has 1 fold\(s\) \(7\) on labelled units"):
         check_splits(task_units(one, one.tasks[0], cells), one.evaluate, edge=100, seed=0)
@@ -144,6 +149,19 @@ def test_a_column_that_no_file_has_is_named(configured: Callable[..., Any]) -> N
         Evaluate(splits=("column",))
     with pytest.raises(SplitError, match="none called `test`"):
         OwnFolds(["train", "train"], np.zeros((2, 2)))
+
+
+def test_a_raster_on_a_grid_has_no_column_of_folds(configured: Callable[..., Any], tmp_path: Path) -> None:
+    config, cells = configured(labels={"other": 1})
+    west, _, _, north = cells.total_bounds
+    profile = {"driver": "GTiff", "count": 1, "height": 4, "width": 10, "dtype": "uint8", "crs": cells.crs}
+    with rasterio.open(tmp_path / "l.tif", "w", **profile, transform=from_origin(west, north, 100, 100)) as raster:
+        raster.write(np.arange(40, dtype=np.uint8).reshape(4, 10), 1)
+    task = Task.model_validate({"name": "people", "kind": "raster_mean", "path": tmp_path / "l.tif"})
+    with pytest.raises(
+        SplitError, match="district`: no file can have it, as labels are a raster and regions of no file"
+    ):
+        task_units(config, task, cells)
 
 
 def test_own_folds_work_in_cross_validation_of_scikit_learn(units: Make) -> None:

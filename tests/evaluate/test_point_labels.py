@@ -13,8 +13,9 @@ import pytest
 import shapely
 
 from mmgr.actions.report import labelled_sentence
-from mmgr.config import Evaluate, Task
-from mmgr.evaluate import Units, check_splits, read_units
+from mmgr.config import Config, Evaluate, Task
+from mmgr.errors import SplitError
+from mmgr.evaluate import Units, check_splits, read_units, task_units
 from mmgr.evaluate.audit.labels import label_sources, one_source
 
 CRS = "EPSG:32611"
@@ -106,3 +107,63 @@ def test_the_audit_names_points_on_both_sides(grid: Grid, read: Read) -> None:
     alone = read(regions, at, np.arange(len(at)) % 3)
     finding = one_source(alone, label_sources(alone.task, alone, regions), folds, scope="")
     assert (finding.status, finding.text) == ("pass", "Each labelled point counts in one region only.")
+
+
+def test_a_column_of_the_points_names_folds_and_regions_of_several_are_left_out(
+    grid: Grid, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    regions = grid(6, 4)
+    centres = np.repeat(np.stack([regions.centroid.x, regions.centroid.y], axis=1), 2, axis=0)
+    fold = np.repeat(["north", "south", "", "west"], 12).astype(object)
+    fold[5] = "south"  # the second point of r2
+    fold[13] = None  # of r6, whose other point is of the south
+    frame = pd.DataFrame({"x": centres[:, 0], "y": centres[:, 1], "label": ["a", "b", "b"] * 16, "fold": fold})
+    frame.to_csv(tmp_path / "points.csv", index=False)
+    task = {
+        "name": "use", "kind": "point_shares", "path": tmp_path / "points.csv", "column": "label", "x": "x", "y": "y",
+        "crs": CRS,
+    }  # fmt: skip
+
+    def config(column: str, **changes: Any) -> Config:
+        return Config.model_validate(
+            {
+                "regions": {"size": 100},
+                "pois": {"sources": [{"path": tmp_path / "p.csv", "first_level": "a"}]},
+                "tasks": [task | changes],
+                "evaluate": {"splits": ["column"], "column": column, "buffer": 0},
+            }
+        )
+
+    with caplog.at_level("INFO", "mmgr"):
+        units = task_units(config("fold"), config("fold").tasks[0], regions)
+    assert list(units.ids) == [f"r{number}" for number in range(24) if number != 2]
+    assert list(units.own_folds) == [*["north"] * 5, *["south"] * 6, *[""] * 6, *["west"] * 6]
+    assert units.points.tolist() == [2.0] * 23
+    assert units.features(np.arange(24.0)[:, None])[2, 0] == 3
+    assert "1 of 24 regions hold points of several folds of `fold`, such as r2, and are left out" in caplog.text
+    assert "6 units have no fold in `fold`" in caplog.text
+    with pytest.raises(SplitError, match=r"`evaluate.column: part` is not in .*points.csv"):
+        task_units(config("part"), config("part").tasks[0], regions)
+
+
+def test_groups_of_a_task_do_not_move_the_folds_of_its_points(grid: Grid, tmp_path: Path) -> None:
+    regions = grid(6, 4)
+    at = np.stack([regions.centroid.x, regions.centroid.y], axis=1)
+    frame = pd.DataFrame({"x": at[:, 0], "y": at[:, 1], "label": ["a", "b"] * 12, "fold": regions.index})
+    frame.to_csv(tmp_path / "points.csv", index=False)
+    config = Config.model_validate(
+        {
+            "regions": {"size": 100},
+            "pois": {"sources": [{"path": tmp_path / "p.csv", "first_level": "a"}]},
+            "tasks": [
+                {
+                    "name": "use", "kind": "point_class", "path": tmp_path / "points.csv", "column": "label", "x": "x",
+                    "y": "y", "crs": CRS, "groups": ["east"],
+                }
+            ],
+            "evaluate": {"splits": ["column"], "column": "fold"},
+        }
+    )  # fmt: skip
+    units = task_units(config, config.tasks[0], regions)
+    assert len(units) == 12
+    assert list(units.own_folds) == list(units.ids)

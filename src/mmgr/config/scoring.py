@@ -165,7 +165,8 @@ class Evaluate(Section):
     """By default spatial blocks, and leave-one-group-out where regions have groups. `random` is optimistic: neighbours
     of test units are trained on. `column` takes the folds of `column`."""
     column: str | None = None
-    """Column with the name of each fold, for the split `column`: of the label polygons, else of the regions' file.
+    """Column with the name of each fold, for the split `column`: of the label polygons or points, else of the regions'
+    file. A region whose points are of several folds is left out.
     Where its values are `train`, `test` and perhaps `validation`, the test units are tested once; a unit without a
     value is always trained on."""
     protocol: Literal["cityrep", "cityrep-trees", "regiondcl", "regiondcl-blocks"] | None = None

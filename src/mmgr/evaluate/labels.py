@@ -53,7 +53,7 @@ def read_units(task: Task, regions: gpd.GeoDataFrame) -> Units:
         where `transform` asks for one.
     """
     metric_crs(regions.crs, what="regions")
-    chosen = _rows_of_groups(task, regions)
+    chosen = rows_of_groups(task, regions)
     read = {"raster": _raster_units, "point": _point_units, "polygon": polygon_units}
     units = read[task.kind.split("_", maxsplit=1)[0]](task, regions, chosen)
     units = units.checked(where=f"task {task.name}: {task.path}")
@@ -76,8 +76,14 @@ def _say_scale(units: Units) -> None:
         )
 
 
-def _rows_of_groups(task: Task, regions: gpd.GeoDataFrame) -> NDArray[np.int64]:
-    """Return the rows of the regions that the task is about."""
+def rows_of_groups(task: Task, regions: gpd.GeoDataFrame) -> NDArray[np.int64]:
+    """Return the rows of the regions that the task is about.
+
+    Raises
+    ------
+    LabelError
+        If no region is of a group that it names.
+    """
     if task.groups is None:
         return np.arange(len(regions))
     known = sorted(set(regions["group"].astype(str)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -107,6 +107,23 @@ class Units:
         weight = self.weights @ known.astype(np.float64)
         mean = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
         return np.asarray(mean, np.float32)
+
+    def only(self, kept: NDArray[np.bool_]) -> Units:
+        """Return some of the units, over the same regions; ``kept`` of shape ``(u,)``."""
+        rows = np.flatnonzero(kept)
+        return replace(
+            self,
+            ids=self.ids[rows],
+            geometry=self.geometry.iloc[rows],
+            centres=self.centres[rows],
+            group=self.group[rows],
+            values=self.values[rows],
+            weights=self.weights[rows],
+            coverage=self.coverage[rows],
+            sources=None if self.sources is None else self.sources[rows],
+            points=None if self.points is None else self.points[rows],
+            own_folds=None if self.own_folds is None else self.own_folds[rows],
+        )
 
     @cached_property
     def linked(self) -> sparse.csr_array:
