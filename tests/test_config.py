@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from mmgr.config import Config, Task, dump_config, load_config
+from mmgr.config.names import COLUMNS, ENDINGS
 from mmgr.errors import ConfigError, InputError
+from mmgr.maps.predictions import TRUST
 
 MINIMAL = """\
 images:
@@ -83,6 +85,12 @@ def test_pois_are_enough_and_images_are(tmp_path: Path) -> None:
             MINIMAL + "tasks:\n- {name: a, path: b, kind: raster_sum}\n- {name: a, path: c, kind: raster_sum}\n",
             "two tasks are called a",
         ),
+        (MINIMAL + "tasks:\n- {name: geometry, path: b, kind: raster_sum}\n", "a task may not be called geometry"),
+        (MINIMAL + "tasks:\n- {name: group, path: b, kind: raster_sum}\n", "a task may not be called group"),
+        (
+            MINIMAL + "tasks:\n- {name: a_lower, path: b, kind: raster_sum}\n- {name: a, path: c, kind: raster_sum}\n",
+            "a task may not be called a_lower beside one called a",
+        ),
         ("images: [\n", "not valid YAML"),
         ("just words\n", "holds no configuration"),
     ],
@@ -91,6 +99,11 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, expected: str
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, text))
     assert expected in str(caught.value)
+
+
+def test_no_task_is_called_as_what_stands_beside_predictions() -> None:
+    assert set(TRUST) <= set(COLUMNS)
+    assert set(TRUST) <= set(ENDINGS)
 
 
 def test_all_faults_come_in_one_message(tmp_path: Path) -> None:

@@ -151,6 +151,15 @@ class TestLabels:
         table.to_file(tmp_path / "labels.gpkg")
         assert "kind: polygon_rate" in section(label_entries(tmp_path / "labels.gpkg", "labels.gpkg"))
 
+    def test_a_column_that_no_task_may_be_called_is_proposed_under_another_name(self, tmp_path: Path) -> None:
+        table = gpd.GeoDataFrame(
+            {"pop": [3, 4], "pop_lower": [1, 2]}, geometry=[shapely.Point(i, 0).buffer(1) for i in range(2)], crs=4326
+        )
+        table.to_file(tmp_path / "labels.gpkg")
+        text = section(label_entries(tmp_path / "labels.gpkg", "labels.gpkg"))
+        assert "name: pop\n" in text
+        assert "name: pop_lower_label\n" in text
+
     def test_a_raster_of_people_is_a_sum(self, shared_data: Path) -> None:
         text = section(label_entries(shared_data / "singapore" / "population_2024.tif", "population_2024.tif"))
         assert "kind: raster_sum" in text

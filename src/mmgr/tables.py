@@ -104,6 +104,23 @@ def require_columns(frame_columns: Iterable[Any], wanted: Sequence[str], *, path
     raise InputError(f"{what}: {path} has {faults}. Its columns are {', '.join(there) or 'none'}.")
 
 
+def with_geometry(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoDataFrame:
+    """Return the features that have a geometry, under the index they had; a warning counts the others.
+
+    Raises
+    ------
+    InputError
+        If none has one.
+    """
+    shapes = frame.geometry.to_numpy()
+    absent = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    if absent.all():
+        raise InputError(f"{what}: {path} has {len(frame)} features, and none with a geometry.")
+    if absent.any():
+        log.warning("%s: %s has %s; they are left out", what, path, _fault(absent, "without geometry")[0])
+    return frame[~absent]
+
+
 def polygons_only(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoDataFrame:
     """Return the features with valid, two-dimensional polygons; repairs are counted in the log.
 

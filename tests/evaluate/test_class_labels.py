@@ -70,6 +70,31 @@ def test_shares_of_area_of_polygons_of_one_class_each(polygons: Callable[..., Un
     assert dict(zip(units.ids, units.coverage, strict=True))["r1"] == pytest.approx(0.4)
 
 
+def test_spaces_and_empty_names_make_no_classes(
+    polygons: Callable[..., Units], caplog: pytest.LogCaptureFixture
+) -> None:
+    zone = ["park", " park", "", "home", "home ", " ", "park", "park", None, "home"]
+    settings = {"kind": "polygon_class", "column": "zone", "units": "regions"}
+    with caplog.at_level("INFO", "mmgr"):
+        units = polygons(strips(10, 100), {"zone": zone}, **settings)
+    assert units.classes == ("home", "park")
+    assert set(units.ids) == {f"r{number}" for number in (*range(2), 3, 4, 6, 7, 9, 10, 11, 13, 14, 16, 17, 19)}
+    assert "3 class names had spaces around them" in caplog.text
+    assert "3 polygons under regions have no value and are left out" in caplog.text
+    named = polygons(strips(10, 100), {"zone": zone}, classes={"park ": "green", "home": "living"}, **settings)
+    assert named.classes == ("green", "living")
+
+
+def test_columns_of_one_name_are_added_up(polygons: Callable[..., Units]) -> None:
+    share = np.tile([0.2, 0.4], 5)
+    table = {"s_a": share, "s_b": share / 2, "s_c": 1 - 1.5 * share}
+    settings = {"kind": "polygon_shares", "columns": "s_*", "units": "regions"}
+    units = polygons(strips(10, 100), table, classes={"s_a": "x", "s_b": "x"}, **settings)
+    assert units.classes == ("x", "c")
+    assert of(units, "r0") == {"x": 0.3, "c": 0.7}
+    assert of(units, "r1") == {"x": 0.6, "c": 0.4}
+
+
 def test_columns_of_shares_are_weighted_by_area_and_columns_of_amounts_shared_out(
     polygons: Callable[..., Units],
 ) -> None:
@@ -92,6 +117,39 @@ def test_columns_of_shares_are_weighted_by_area_and_columns_of_amounts_shared_ou
     )  # fmt: skip
     # a third of each polygon: 10 + 30 against 20 + 10
     assert of(jobs, "r1") == {"living": 4 / 7, "work": 3 / 7}
+
+
+@pytest.mark.parametrize("one", [1.0, 100.0])
+def test_shares_of_which_some_do_not_add_up_are_refused_with_their_sums(
+    polygons: Callable[..., Units], one: float
+) -> None:
+    share = np.tile([0.2, 0.6], 5)
+    table = {"a": one * share, "b": one * (1 - share)}
+    table["b"][[3, 8]] -= 0.1 * one
+    message = (
+        rf"add up to {one:g} \(within 1%\) in 8 of 10 features, but to {0.9 * one:g} in feature 4, {0.9 * one:g} in "
+        "feature 9; mend"
+    )
+    settings = {"kind": "polygon_shares", "columns": ["a", "b"], "units": "regions"}
+    with pytest.raises(LabelError, match=message):
+        polygons(strips(10, 100), table, **settings)
+    # rounding is no fault
+    table["b"][[3, 8]] += 0.095 * one
+    units = polygons(strips(10, 100), table, **settings)
+    np.testing.assert_allclose(units.target.sum(axis=1), 1.0)
+
+
+def test_faulty_shares_are_named_by_their_number_in_the_file(polygons: Callable[..., Units]) -> None:
+    shapes = [*boxes((-900, 0, -800, 100)), *strips(10, 100)]
+    table = {"a": np.full(11, 0.5), "b": [0.5] * 10 + [0.2]}
+    with pytest.raises(LabelError, match=r"but to 0\.7 in feature 11; mend"):
+        polygons(shapes, table, kind="polygon_shares", columns=["a", "b"], units="regions")
+
+
+def test_counts_that_are_mostly_single_are_amounts(polygons: Callable[..., Units]) -> None:
+    table = {"a": [1, 0] * 5, "b": [0, 1] * 4 + [3, 1]}
+    units = polygons(strips(10, 100), table, kind="polygon_shares", columns=["a", "b"], units="regions")
+    assert of(units, "r8") == {"a": 0.25, "b": 0.75}
 
 
 def test_larger_polygons_of_shares_are_units_themselves(polygons: Callable[..., Units]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgr.config import Task
-from mmgr.errors import LabelError, RegionError
+from mmgr.errors import InputError, LabelError, RegionError
 from mmgr.evaluate import Units, read_units
+from mmgr.evaluate.audit.labels import label_sources, one_source
 
 CRS = "EPSG:32611"
 X, Y = 500_000.0, 3_800_000.0
@@ -170,6 +172,24 @@ def test_missing_values_are_counted_and_left_out(grid: Grid, read: Read, caplog:
     assert "2 polygons under regions have no value" in caplog.text
 
 
+def test_features_without_geometry_are_counted_and_left_out(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapes: list[Any] = boxes(*[(x, y, x + 100, y + 100) for x in range(0, 400, 100) for y in range(0, 400, 100)])
+    shapes[2:2] = [None, shapely.Polygon()]
+    units = read(grid(4, 4), shapes, np.arange(18.0), units="polygons")
+    assert "2 features without geometry (number 3, 4); they are left out" in caplog.text
+    assert list(units.ids) == [f"p{number}" for number in range(18) if number not in {2, 3}]
+    np.testing.assert_allclose(units.values, [100 * number for number in range(18) if number not in {2, 3}])
+    finding = one_source(units, label_sources(units.task, replace(units, kind="regions"), grid(4, 4)), [], scope="")
+    assert finding.status == "pass"
+
+
+def test_labels_without_any_geometry_are_refused(grid: Grid, read: Read) -> None:
+    with pytest.raises(InputError, match="has 12 features, and none with a geometry"):
+        read(grid(4, 4), [shapely.Polygon()] * 12, np.arange(12.0))
+
+
 def test_overlapping_polygons_are_warned_of(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:
     shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)], (0, 0, 200, 200))
     read(grid(10, 2), shapes, np.arange(11.0), units="regions")
@@ -182,6 +202,31 @@ def test_negative_amounts_are_refused_by_name(grid: Grid, read: Read) -> None:
         read(grid(10, 2), shapes, [0, 1, 2, -666666, 4, 5, 6, -1, 8, 9])
     # rates may be negative
     assert len(read(grid(10, 2), shapes, np.arange(10) - 5.0, kind="polygon_rate", units="regions")) == 20
+
+
+def test_rates_without_a_logarithm_are_refused_when_labels_are_read(grid: Grid, read: Read) -> None:
+    shapes = boxes(*[(x, y, x + 100, y + 100) for x in range(0, 400, 100) for y in range(0, 400, 100)])
+    with pytest.raises(LabelError, match=r"labels.gpkg: `transform: log1p` .* 5 of 16 regions .* \(the lowest is -5\)"):
+        read(grid(4, 4), shapes, np.arange(16.0) - 5, kind="polygon_rate", transform="log1p")
+
+
+def test_skewed_rates_whose_scale_nobody_chose_are_told_of(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapes = boxes(*[(x, y, x + 100, y + 100) for x in range(0, 400, 100) for y in range(0, 400, 100)])
+    skewed = np.exp(np.arange(16.0))
+    with caplog.at_level("INFO", "mmgr"):
+        for settings in (
+            {"kind": "polygon_total"},
+            {"kind": "polygon_rate", "transform": "log1p"},
+            {"kind": "polygon_rate", "transform": "none"},
+        ):
+            read(grid(4, 4), shapes, skewed, **settings)
+        read(grid(4, 4), shapes, np.arange(16.0), kind="polygon_rate")
+        read(grid(4, 4), shapes, skewed - 2, kind="polygon_rate")
+        assert "skewness" not in caplog.text
+        read(grid(4, 4), shapes, skewed, kind="polygon_rate")
+    assert "population: values are scored as given, though a few are far above the others (skewness 3." in caplog.text
 
 
 def test_text_is_no_label(grid: Grid, read: Read) -> None:

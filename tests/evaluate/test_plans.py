@@ -12,14 +12,25 @@ import geopandas as gpd
 import h3
 import numpy as np
 import pytest
+import rasterio
 from pydantic import ValidationError
+from rasterio.transform import from_origin
 from scipy import sparse
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import cross_val_score
 
 from mmgr.config import Config, Evaluate, Task
 from mmgr.errors import SplitError
-from mmgr.evaluate import OwnFolds, Units, check_splits, choose_block, get_protocol, score_features, task_units
+from mmgr.evaluate import (
+    OwnFolds,
+    Scores,
+    Units,
+    check_splits,
+    choose_block,
+    get_protocol,
+    score_features,
+    task_units,
+)
 from mmgr.evaluate.blocks import make_blocks
 from mmgr.evaluate.curves import drawing
 
@@ -148,8 +159,11 @@ def test_parts_called_train_and_test_are_one_fold(configured: Callable[..., Any]
 
 def test_a_column_that_no_file_has_is_named(configured: Callable[..., Any]) -> None:
     config, cells = configured(labels={"other": 1})
-    with pytest.raises(SplitError, match=r"`evaluate.column: district` is in neither .*labels.gpkg"):
+    with pytest.raises(SplitError, match=r"`evaluate.column: district` is not in .*labels.gpkg"):
         task_units(config, config.tasks[0], cells)
+    both, cells = configured(labels={"other": 1}, regions={"other": 1})
+    with pytest.raises(SplitError, match=r"`evaluate.column: district` is in neither .*labels.gpkg nor .*regions.gpkg"):
+        task_units(both, both.tasks[0], cells)
     one, cells = configured(labels={"district": 7})
     with pytest.raises(SplitError, match=r"has 1 fold\(s\) \(7\) on labelled units"):
         check_splits(task_units(one, one.tasks[0], cells), one.evaluate, edge=100, seed=0)
@@ -157,6 +171,19 @@ def test_a_column_that_no_file_has_is_named(configured: Callable[..., Any]) -> N
         Evaluate(splits=("column",))
     with pytest.raises(SplitError, match="none called `test`"):
         OwnFolds(["train", "train"], np.zeros((2, 2)))
+
+
+def test_a_raster_on_a_grid_has_no_column_of_folds(configured: Callable[..., Any], tmp_path: Path) -> None:
+    config, cells = configured(labels={"other": 1})
+    west, _, _, north = cells.total_bounds
+    profile = {"driver": "GTiff", "count": 1, "height": 4, "width": 10, "dtype": "uint8", "crs": cells.crs}
+    with rasterio.open(tmp_path / "l.tif", "w", **profile, transform=from_origin(west, north, 100, 100)) as raster:
+        raster.write(np.arange(40, dtype=np.uint8).reshape(4, 10), 1)
+    task = Task.model_validate({"name": "people", "kind": "raster_mean", "path": tmp_path / "l.tif"})
+    with pytest.raises(
+        SplitError, match="district`: no file can have it, as labels are a raster and regions of no file"
+    ):
+        task_units(config, task, cells)
 
 
 def test_own_folds_work_in_cross_validation_of_scikit_learn(units: Make) -> None:
@@ -238,6 +265,14 @@ def test_more_labels_score_better_and_all_of_them_as_the_score_itself(units: Mak
     scores = score_features(some, {"x": X}, settings, edge=100, seed=0)
     few, more, everything = scores.curves
     assert [score.fraction for score in scores.curves] == [0.05, 0.3, 1.0]
+    plan = check_splits(some, settings, edge=100.0, seed=0)[0]
+    sizes = np.array([len(train) for folds in plan.folds for train, _ in folds])
+    expected = [np.maximum(np.ceil(part * sizes), 5).mean() for part in (0.05, 0.3, 1.0)]
+    np.testing.assert_allclose([score.trained for score in scores.curves], expected)
+    heads = [f"{part}% ({size:.0f} units)" for part, size in zip((5, 30, 100), expected, strict=True)]
+    assert f"| Features | {' | '.join(heads)} |" in scores.to_markdown()
+    read = Scores.from_json(scores.to_json())
+    np.testing.assert_allclose([score.trained for score in read.curves], expected)
     assert few.value < more.value < everything.value
     assert everything.value == pytest.approx(scores.records[0].value)
     assert few.n_units == 256

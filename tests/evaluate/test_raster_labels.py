@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pyproj import Geod
 from mmgr.config import Task
 from mmgr.errors import InputError, LabelError
 from mmgr.evaluate import Units, read_units
+from mmgr.evaluate.audit.labels import label_sources
 
 CRS = "EPSG:32611"
 X, Y = 500_000.0, 3_800_000.0
@@ -27,16 +29,16 @@ def read(tmp_path: Path, task: Callable[..., Task]) -> Read:
     """Write bands of 50 m cells over the grid of 4 x 4 regions, and read them as units."""
 
     def call(
-        regions: gpd.GeoDataFrame, *bands: Any, crs: str | None = CRS, nodata: float | None = None,
-        transform: Affine | None = None, **settings: Any,
+        regions: gpd.GeoDataFrame, *bands: Any, file_crs: str | None = CRS, nodata: float | None = None,
+        transform: Affine | None = None, dtype: str = "float32", **settings: Any,
     ) -> Units:  # fmt: skip
         path = tmp_path / "labels.tif"
         height, width = bands[0].shape
-        profile = {"driver": "GTiff", "count": len(bands), "height": height, "width": width, "dtype": "float32"}
+        profile = {"driver": "GTiff", "count": len(bands), "height": height, "width": width, "dtype": dtype}
         transform = north_up(X, Y + 50 * height, 50, 50) if transform is None else transform
-        with rasterio.open(path, "w", **profile, crs=crs, nodata=nodata, transform=transform) as raster:
+        with rasterio.open(path, "w", **profile, crs=file_crs, nodata=nodata, transform=transform) as raster:
             for number, band in enumerate(bands, start=1):
-                raster.write(band.astype(np.float32), number)
+                raster.write(band.astype(dtype), number)
         return read_units(task(path=path, column=None, **{"kind": "raster_sum"} | settings), regions)
 
     return call
@@ -108,7 +110,7 @@ def test_regions_are_brought_to_a_raster_in_degrees(grid: Grid, read: Read) -> N
     transform = north_up(west - 2 * size, north + 2 * size, size, size)
     rows = int(np.ceil((north - south) / size)) + 4
     raster = np.ones((rows, 20)) * np.linspace(1, 1.001, 20)
-    units = read(regions, raster, crs="EPSG:4326", transform=transform)
+    units = read(regions, raster, file_crs="EPSG:4326", transform=transform)
     cell = gpd.GeoSeries([shapely.box(west, south, west + size, south + size)], crs="EPSG:4326").to_crs(CRS).area[0]
     np.testing.assert_allclose(units.values, 1e6 / cell, rtol=0.005)
     np.testing.assert_allclose(units.coverage, 1.0, atol=1e-3)
@@ -116,8 +118,10 @@ def test_regions_are_brought_to_a_raster_in_degrees(grid: Grid, read: Read) -> N
 
 def test_a_raster_that_cannot_be_used_is_refused(grid: Grid, read: Read, tmp_path: Path, task: Any) -> None:
     regions = grid(4, 4)
-    with pytest.raises(LabelError, match="has no CRS"):
-        read(regions, cells(), crs=None)
+    with pytest.raises(LabelError, match="has no CRS; set `crs`, such as EPSG:4326"):
+        read(regions, cells(), file_crs=None)
+    with pytest.raises(LabelError, match="crs 'EPSG:1' is no known CRS"):
+        read(regions, cells(), file_crs=None, crs="EPSG:1")
     with pytest.raises(LabelError, match="rotated or upside down"):
         read(regions, cells(), transform=Affine(50, 5, X, 5, -50, Y + 400))
     (tmp_path / "torn.tif").write_bytes(b"II*\0torn")
@@ -125,6 +129,52 @@ def test_a_raster_that_cannot_be_used_is_refused(grid: Grid, read: Read, tmp_pat
         read_units(task(path=tmp_path / "torn.tif", column=None, kind="raster_mean"), regions)
     with pytest.raises(InputError, match="does not exist"):
         read_units(task(path=tmp_path / "gone.tif", column=None, kind="raster_mean"), regions)
+
+
+def test_the_crs_of_a_raster_that_names_none_is_the_task_s(grid: Grid, read: Read) -> None:
+    regions, raster = grid(4, 4), cells()
+    own = read(regions, raster)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        told = read(regions, raster, file_crs=None, crs=CRS)
+    np.testing.assert_array_equal(told.values, own.values)
+    # the file knows better
+    np.testing.assert_array_equal(read(regions, raster, crs="EPSG:4326").values, own.values)
+    assert label_sources(told.task, told, regions).what == label_sources(own.task, own, regions).what
+
+
+def test_areas_of_a_raster_in_degrees_of_which_only_the_task_says_so_are_those_on_the_ellipsoid(
+    grid: Grid, read: Read
+) -> None:
+    regions = grid(4, 4)
+    west, south, east, north = regions.to_crs("EPSG:4326").total_bounds
+    transform = north_up(west - 1e-4, north + 1e-4, (east - west + 2e-4) / 8, (north - south + 2e-4) / 8)
+    settings = {"transform": transform, "min_cover": 0.1}
+    own = read(regions, cells(), file_crs="EPSG:4326", **settings)
+    told = read(regions, cells(), file_crs=None, crs="EPSG:4326", **settings)
+    np.testing.assert_array_equal(told.values, own.values)
+
+
+@pytest.mark.parametrize(
+    ("gap", "dtype"), [(-9999, "float32"), (np.finfo("float32").min, "float32"), (65535, "uint16")]
+)
+def test_a_usual_gap_that_is_not_declared_is_warned_of(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture, gap: float, dtype: str
+) -> None:
+    raster = cells()
+    raster[6:, :2] = raster[5, 5] = gap
+    read(grid(4, 4), raster, kind="raster_mean", dtype=dtype, nodata=gap)
+    assert "nodata" not in caplog.text
+    read(grid(4, 4), raster, kind="raster_mean", dtype=dtype)
+    assert f"labels.tif holds {gap:g} under 2 regions and declares no nodata; if that means 'missing'" in caplog.text
+    assert f"gdal_edit.py -a_nodata {gap:g}" in caplog.text
+
+
+def test_a_class_that_looks_like_a_gap_is_warned_of(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    codes = np.where(cells() < 50, 1, 2)
+    codes[6:, :2] = -32768
+    assert read(grid(4, 4), codes, kind="raster_class", dtype="int16").classes == ("-32768", "1", "2")
+    assert "holds -32768 under 1 regions and declares no nodata" in caplog.text
 
 
 def test_a_raster_elsewhere_is_refused_with_both_extents(grid: Grid, read: Read) -> None:
@@ -167,7 +217,7 @@ def test_densities_of_a_raster_in_degrees_are_by_area_on_the_ellipsoid(read: Rea
         {"group": ""}, index=[f"r{i}" for i in range(16)], geometry=shapes, crs="EPSG:4326"
     ).to_crs("EPSG:3857")  # fmt: skip
     people = np.random.default_rng(0).uniform(10, 100, (4, 4))
-    units = read(regions, people, crs="EPSG:4326", transform=north_up(west, south + 4 * size, size, size))
+    units = read(regions, people, file_crs="EPSG:4326", transform=north_up(west, south + 4 * size, size, size))
     geod = Geod(ellps="WGS84")
     true = [abs(geod.geometry_area_perimeter(shape)[0]) / 1e6 for shape in shapes]
     np.testing.assert_allclose(units.values, people[::-1].ravel() / true, rtol=1e-4)

@@ -63,6 +63,22 @@ def test_too_few_units_and_one_value_are_refused(units: Make) -> None:
         units(4, values=np.full(16, 7.0)).checked(where="here")
 
 
+def test_values_without_a_logarithm_are_refused_with_the_lowest(units: Make) -> None:
+    rates = np.linspace(-4.0, 11.0, 16)
+    message = r"here: `transform: log1p` needs values above -1, but 4 of 16 regions .* \(the lowest is -4\); set"
+    with pytest.raises(LabelError, match=message):
+        units(4, values=rates, kind="polygon_rate", transform="log1p").checked(where="here")
+    assert np.isfinite(units(4, values=rates, kind="polygon_rate").checked(where="here").target).all()
+    near = units(4, values=np.linspace(-0.9, 3, 16), kind="polygon_rate", transform="log1p").checked(where="here")
+    assert np.isfinite(near.target).all()
+
+
+def test_infinite_values_are_refused(units: Make) -> None:
+    values = np.where(np.arange(16) < 3, np.inf, np.arange(16.0))
+    with pytest.raises(LabelError, match="here: the label is infinite in 3 of 16 regions"):
+        units(4, values=values, kind="raster_mean").checked(where="here")
+
+
 def test_facts_are_plain_values(units: Make) -> None:
     facts = units(4, values=np.arange(16.0), unit="people/km2").facts()
     assert facts["units"] == 16

@@ -13,7 +13,7 @@ from mmgr.config import Task
 from mmgr.maps.class_charts import observed_predicted_classes
 from mmgr.maps.class_maps import class_map, coloured, dominant, share_maps
 from mmgr.maps.colours import MISSING, class_colours
-from mmgr.maps.curve_charts import label_curve_figure
+from mmgr.maps.curve_charts import label_curve_figure, share_labels
 from mmgr.maps.explorer import Explorer
 from mmgr.maps.predictions import prediction_layers
 
@@ -88,6 +88,12 @@ def test_classes_are_drawn_as_a_table_and_shares_as_dots(shares: np.ndarray) -> 
     # only dots have the classes' colours
     assert (dots == class_colours(1)[0]).all(axis=2).any()
     assert not (table == class_colours(2)[1]).all(axis=2).any()
+
+
+def test_shares_of_labels_stand_over_the_units_that_they_are() -> None:
+    curves = pd.DataFrame({"fraction": [0.01, 0.05, 0.01, 0.05], "trained": [5.0, 5.0, 5.0, 5.0]})
+    assert share_labels(curves) == {0.01: "1 %\n5", 0.05: "5 %\n5"}
+    assert share_labels(curves[["fraction"]]) == {0.01: "1 %", 0.05: "5 %"}
 
 
 def test_label_curves_have_a_panel_for_each_task() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -165,20 +166,28 @@ def _coverage(store: RegionStore, coverage: dict[str, Any]) -> list[tuple[str, s
     if len(store.info.taxonomy):
         known, present = regions["pois"].notna().sum(), (regions["pois"] > 0).sum()
         rows.append(("POIs", f"known in {known:,} of {len(regions):,} regions, at least one in {present:,}"))
-    for task, facts in coverage.items():
+    return [*rows, *((task, labelled_sentence(facts)) for task, facts in coverage.items())]
+
+
+def labelled_sentence(facts: Mapping[str, Any]) -> str:
+    """Say how many regions or polygons have a label and from what, given :meth:`mmgr.evaluate.Units.facts`."""
+    if facts["kind"] == "polygons":
         share = facts["coverage"]
-        if facts["kind"] == "polygons":
-            text = (
-                f"{facts['units']:,} label polygons, for which {facts['regions_used']:,} of {facts['regions']:,} "
-                f"regions stand; these cover {share['area']:.1%} of their area ({share['median']:.1%} in the median)"
-            )
-        else:
-            text = (
-                f"{facts['units']:,} of {facts['regions']:,} regions have a label, from {share['area']:.1%} of their "
-                f"area ({share['lowest']:.0%} to {share['highest']:.0%} of a region)"
-            )
-        rows.append((task, text))
-    return rows
+        return (
+            f"{facts['units']:,} label polygons, for which {facts['regions_used']:,} of {facts['regions']:,} "
+            f"regions stand; these cover {share['area']:.1%} of their area ({share['median']:.1%} in the median)"
+        )
+    start = f"{facts['units']:,} of {facts['regions']:,} regions have a label"
+    if "points" in facts:
+        points = facts["points"]
+        return (
+            f"{start}, from {points['lowest']:,.0f} to {points['highest']:,.0f} points each "
+            f"({points['median']:,.10g} in the median)"
+        )
+    share = facts["coverage"]
+    return (
+        f"{start}, from {share['area']:.1%} of their area ({share['lowest']:.0%} to {share['highest']:.0%} of a region)"
+    )
 
 
 def _provenance(config: Config, layout: Layout, store: RegionStore) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import model_validator
 from mmgr.config.base import Section
 from mmgr.config.inputs import FOLDER, Images, PointSource, Pois, Regions
 from mmgr.config.learning import Categories, Embed, Pretrain
+from mmgr.config.names import check_task_names
 from mmgr.config.scoring import Evaluate, Finetune, Task
 
 
@@ -105,8 +106,5 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _tasks_have_names_of_their_own(self) -> Config:
-        names = [task.name for task in self.tasks]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two tasks are called {name}; give each a name of its own")
+        check_task_names([task.name for task in self.tasks])
         return self

@@ -28,7 +28,7 @@ class Task(Section):
     """A label, where it comes from and what a region's or polygon's value means."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-    """Names columns, files and titles."""
+    """Names columns, files and titles; none that a column of predictions has already, such as `group`."""
     path: Path
     """Polygons, a raster, or points."""
     kind: Literal[
@@ -75,7 +75,8 @@ class Task(Section):
     """What is one sample: each region, or each label polygon with the area-weighted mean of its
     regions' vectors. `auto`: polygons where they are larger than the regions."""
     transform: Literal["auto", "log1p", "none"] = "auto"
-    """Scale on which probes are fitted and scored; `auto` is log1p for amounts."""
+    """Scale on which probes are fitted and scored. `auto` is log1p for totals and sums, and the label's own for rates
+    and means, those of GDP or of densities included: name `log1p` there."""
     loss: Literal["auto", "squared", "absolute", "cross_entropy", "kl"] = "auto"
     """What the probes `mlp` and `boosting` minimise, and the linear ones for classes and shares: `squared` (the
     default) or `absolute` errors of numbers, `cross_entropy` of classes, `kl` of shares. Other probes have a loss of
@@ -164,9 +165,10 @@ class Evaluate(Section):
     """By default spatial blocks, and leave-one-group-out where regions have groups. `random` is optimistic: neighbours
     of test units are trained on. `column` takes the folds of `column`."""
     column: str | None = None
-    """Column with the name of each fold, for the split `column`: of the label polygons, else of the regions' file.
-    Where its values are `train`, `test` and perhaps `validation` (in any case, `dev` or `training` too), the test units
-    are tested once; a unit without a value is always trained on."""
+    """Column with the name of each fold, for the split `column`: of the label polygons or points, else of the regions'
+    file. A region whose points are of several folds is left out. Where its values are `train`, `test` and perhaps
+    `validation` (in any case, `dev` or `training` too), the test units are tested once; a unit without a value is
+    always trained on."""
     protocol: Literal["cityrep", "cityrep-trees", "regiondcl", "regiondcl-blocks"] | None = None
     """A published protocol, scored beside the splits, with its own probe and seeds, on the label's own scale; see
     `mmgr.evaluate.protocols`."""

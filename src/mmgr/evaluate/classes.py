@@ -1,38 +1,44 @@
-"""Classes of labels: their names, and shares of them per region from areas or points."""
+"""Classes of labels: their names, and tables of ones, shares or amounts of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
 from numpy.typing import NDArray
 
-from mmgr.config import PointSource, Task
+from mmgr.config import Task
 from mmgr.console import log
 from mmgr.errors import LabelError
-from mmgr.pois.coordinates import project, table_points, vector_points
-from mmgr.pois.points import is_vector
+from mmgr.pois.names import clean_name
 
 MOST_CLASSES = 64
 """A column or raster with more values holds numbers or names, no classes."""
 
+SHARES_TOLERANCE = 0.01
+"""Shares of a row may add up to 1 or 100 within this part of it, as printed ones do."""
+
 _ONE = (1.0, 100.0)  # what shares add up to
+_SHOWN = 3  # rows that a message names
 
 
 def class_table(task: Task, column: pd.Series) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return a column of class names as a table of ones, shape ``(n, k)``, and the names.
 
-    A row without a class, or of one that `classes` does not name, is NaN.
+    Names are compared without spaces around them, in Unicode's form NFC. A row without a class, or of one that
+    `classes` does not name, is NaN.
 
     Raises
     ------
     LabelError
         If there is no class, or there are more than :data:`MOST_CLASSES`.
     """
-    names = named_classes(task, [None if pd.isna(value) else text_of(value) for value in column])
+    texts = [None if pd.isna(value) else text_of(value) for value in column]
+    trimmed = sum(isinstance(value, str) and value != text for value, text in zip(column, texts, strict=True))
+    if trimmed:
+        log.info("%s: %d class names had spaces around them, nothing else, or another Unicode form", task.name, trimmed)
+    names = named_classes(task, [text or None for text in texts])
     known = sorted({name for name in names if name is not None})
     check_number(task, known, f"column `{task.column}`")
     place = {name: number for number, name in enumerate(known)}
@@ -47,14 +53,47 @@ def class_table(task: Task, column: pd.Series) -> tuple[NDArray[np.float64], tup
 def share_table(task: Task, frame: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...], bool]:
     """Return the columns of shares or amounts, shape ``(n, k)``, the classes, and whether they are amounts.
 
-    They are shares where each row adds up to 1 or to 100. A row with a missing value, or of nothing at all, is NaN.
+    They are shares where each row adds up to 1 or to 100, within :data:`SHARES_TOLERANCE`. Columns that `classes` gives
+    one name are added up. A row with a missing value, or of nothing at all, is NaN.
+
+    Parameters
+    ----------
+    task
+        Which columns are meant.
+    frame
+        The ``n`` polygons under the regions, indexed by their number in the file, from 0.
 
     Raises
     ------
     LabelError
-        If a column is missing, holds no numbers, or has negative or infinite ones.
+        If a column is missing, holds no numbers, or has negative or infinite ones; or if most rows, but not all, add up
+        to 1 or 100.
     """
     columns = share_columns(task, frame)
+    table = _share_numbers(task, frame, columns)
+    total = table.sum(axis=1)
+    empty = total == 0
+    if empty.any():
+        log.info("%s: %d polygons of which all shares are 0 have no distribution", task.name, empty.sum())
+    table[empty] = np.nan
+    shares = _are_shares(task, frame, table)
+    log.info("%s: columns are read as %s", task.name, "shares" if shares else "amounts, which are shared out by area")
+    if shares:
+        table = table / np.where(empty, np.nan, total)[:, None]
+    return *_joined(table, named_columns(task, columns)), not shares
+
+
+def _joined(table: NDArray[np.float64], names: list[str]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Add up columns of one name; return the table, shape ``(n, k)``, and the names."""
+    classes = tuple(dict.fromkeys(names))
+    place = [classes.index(name) for name in names]
+    joined = np.zeros((len(table), len(classes)))
+    np.add.at(joined.T, place, table.T)
+    return joined, classes
+
+
+def _share_numbers(task: Task, frame: pd.DataFrame, columns: list[str]) -> NDArray[np.float64]:
+    """Return the columns as numbers that are missing or at least 0, shape ``(n, k)``."""
     where = f"task {task.name}: {task.path}"
     text = [name for name in columns if not pd.api.types.is_numeric_dtype(frame[name])]
     if text:
@@ -67,20 +106,31 @@ def share_table(task: Task, frame: pd.DataFrame) -> tuple[NDArray[np.float64], t
         row, column = np.argwhere(bad)[0]
         raise LabelError(
             f"{where}: column `{columns[column]}` has negative or infinite values, such as {table[row, column]:g} in "
-            f"row {row + 1}; empty them if they mean 'missing'."
+            f"feature {frame.index[row] + 1}; empty them if they mean 'missing'."
         )
-    total = table.sum(axis=1)
-    empty = total == 0
-    if empty.any():
-        log.info("%s: %d polygons of which all shares are 0 have no distribution", task.name, empty.sum())
-    table[empty] = np.nan
-    known = total[np.isfinite(total) & ~empty]
-    # printed shares add up to within their rounding
-    shares = any((np.abs(known / one - 1) < 0.01).all() for one in _ONE)
-    log.info("%s: columns are read as %s", task.name, "shares" if shares else "amounts, which are shared out by area")
-    if shares:
-        table = table / np.where(empty, np.nan, total)[:, None]
-    return table, tuple(named_columns(task, columns)), not shares
+    return table
+
+
+def _are_shares(task: Task, frame: pd.DataFrame, table: NDArray[np.float64]) -> bool:
+    """Say whether rows without a gap are shares; refuse a table of which most rows are."""
+    known = np.isfinite(table).all(axis=1)
+    total = table[known].sum(axis=1)
+    # ones and noughts are counts of single things as likely as shares
+    counts = bool((table[known] == np.round(table[known])).all())
+    for one in _ONE:
+        fits = np.abs(total / one - 1) < SHARES_TOLERANCE
+        if fits.all():
+            return True
+        if 2 * fits.sum() > len(fits) and not (counts and one == 1):
+            rows = np.flatnonzero(known)[~fits]
+            some = ", ".join(f"{table[row].sum():.4g} in feature {frame.index[row] + 1}" for row in rows[:_SHOWN])
+            more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+            raise LabelError(
+                f"task {task.name}: {task.path}: `columns` add up to {one:g} (within {SHARES_TOLERANCE:.0%}) in "
+                f"{fits.sum()} of {len(fits)} features, but to {some}{more}; mend or empty these if the columns are "
+                "shares. If they are amounts, give them in another unit, so that they do not look like shares."
+            )
+    return False
 
 
 def share_columns(task: Task, frame: pd.DataFrame) -> list[str]:
@@ -115,7 +165,8 @@ def named_classes(task: Task, values: Sequence[str | None]) -> list[str | None]:
     """Return values under the names of `classes`; None where it names others only."""
     if task.classes is None:
         return list(values)
-    return [None if value is None else task.classes.get(value) for value in values]
+    names = {text_of(value): name for value, name in task.classes.items()}
+    return [None if value is None else names.get(value) for value in values]
 
 
 def check_number(task: Task, classes: Sequence[str], what: str) -> None:
@@ -146,42 +197,6 @@ def one_of(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return table
 
 
-def point_counts(
-    task: Task, regions: gpd.GeoDataFrame
-) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
-    """Count a file's points of each class in regions.
-
-    A point on the border of two regions counts for both.
-
-    Returns
-    -------
-    Counts, shape ``(n, k)``, the number of points of each region, shape ``(n,)``, and the classes.
-
-    Raises
-    ------
-    InputError
-        If the points cannot be read, lie elsewhere, or have no classes.
-    """
-    source = PointSource(
-        path=task.path, layer=task.layer, first_level=str(task.column), x=task.x, y=task.y, crs=task.crs
-    )
-    raw = vector_points(source) if is_vector(task.path) else table_points(source)
-    table, classes = class_table(task, raw.frame[str(task.column)])
-    xy = project(raw, regions.crs)
-    usable = np.asarray(np.isfinite(xy).all(axis=1) & np.isfinite(table).all(axis=1))
-    if not usable.all():
-        log.info("%s: %d of %d points have no place or no class", task.name, (~usable).sum(), len(usable))
-    points, table = np.asarray(shapely.points(xy[usable]), object), table[usable]
-    region, point = shapely.STRtree(points).query(regions.geometry.to_numpy(), predicate="intersects")
-    if not len(region):
-        raise LabelError(
-            f"task {task.name}: {task.path}: no labelled point lies in a region; check `crs`, `x` and `y`."
-        )
-    counts = np.zeros((len(regions), len(classes)))
-    np.add.at(counts, region, table[point])
-    return counts, counts.sum(axis=1), classes
-
-
 def text_of(value: object) -> str:
-    """Write a class's value as a person does: 3.0 of a column with gaps is 3."""
-    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+    """Write a class's value as a person does: 3.0 of a column with gaps is 3, without spaces around, in form NFC."""
+    return clean_name(value.item() if isinstance(value, np.generic) else value)

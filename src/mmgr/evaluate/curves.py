@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -59,8 +60,19 @@ def label_curves(
     for fraction, name in track(jobs, f"label curve {units.task.name}", total=len(jobs)):
         draw = drawing(plan, fraction, settings.fraction_by, seed=seed)
         predicted = predict_held_out(units, tables[name], plan, probe, seed, draw=draw, parts=parts.get(name, ()))
-        found.append(make_trial(units, plan, name, probe, predicted, fraction=fraction).score)
+        score = make_trial(units, plan, name, probe, predicted, fraction=fraction).score
+        found.append(replace(score, trained=_mean_trained(plan, draw)))
     return tuple(found)
+
+
+def _mean_trained(plan: SplitPlan, draw: Draw) -> float:
+    """Return how many units a fold trains on in the mean: of few, a small share is no smaller than the least."""
+    sizes = [
+        len(draw(train, repeat, number))
+        for repeat, folds in enumerate(plan.folds)
+        for number, (train, _) in enumerate(folds)
+    ]
+    return float(np.mean(sizes))
 
 
 def drawing(plan: SplitPlan, fraction: float, by: Literal["units", "blocks"], *, seed: int) -> Draw:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import skew
 
 from mmgr.config import Task
 from mmgr.console import log
 from mmgr.errors import LabelError
-from mmgr.evaluate.classes import one_of, point_counts
+from mmgr.evaluate.classes import one_of
+from mmgr.evaluate.point_labels import read_points
 from mmgr.evaluate.polygon_labels import polygon_units
 from mmgr.evaluate.raster_labels import read_raster
 from mmgr.evaluate.region_units import region_units
 from mmgr.evaluate.units import Units
 from mmgr.tables import metric_crs
+
+_SKEWED = 2.0
+"""Skewness, that of an exponential distribution, beyond which a logarithm may be wanted."""
 
 
 def read_units(task: Task, regions: gpd.GeoDataFrame) -> Units:
@@ -43,17 +49,41 @@ def read_units(task: Task, regions: gpd.GeoDataFrame) -> Units:
     Raises
     ------
     LabelError
-        If the labels are not on the regions, negative amounts, no numbers, all alike, or too few.
+        If the labels are not on the regions, negative amounts, no numbers, all alike, too few, or without a logarithm
+        where `transform` asks for one.
     """
     metric_crs(regions.crs, what="regions")
-    chosen = _rows_of_groups(task, regions)
+    chosen = rows_of_groups(task, regions)
     read = {"raster": _raster_units, "point": _point_units, "polygon": polygon_units}
     units = read[task.kind.split("_", maxsplit=1)[0]](task, regions, chosen)
-    return units.checked(where=f"task {task.name}: {task.path}")
+    units = units.checked(where=f"task {task.name}: {task.path}")
+    _say_scale(units)
+    return units
 
 
-def _rows_of_groups(task: Task, regions: gpd.GeoDataFrame) -> NDArray[np.int64]:
-    """Return the rows of the regions that the task is about."""
+def _say_scale(units: Units) -> None:
+    """Tell of labels that would be on a logarithm were they amounts, and of which nobody chose the scale."""
+    task = units.task
+    if task.label != "number" or task.uses_log or task.transform != "auto" or (units.values < 0).any():
+        return
+    skewness = float(skew(units.values))
+    if skewness > _SKEWED:
+        log.info(
+            "%s: values are scored as given, though a few are far above the others (skewness %.1f); `transform: log1p` "
+            "scores them on log(1 + y), as amounts are, `transform: none` keeps this and says no more",
+            task.name,
+            skewness,
+        )
+
+
+def rows_of_groups(task: Task, regions: gpd.GeoDataFrame) -> NDArray[np.int64]:
+    """Return the rows of the regions that the task is about.
+
+    Raises
+    ------
+    LabelError
+        If no region is of a group that it names.
+    """
     if task.groups is None:
         return np.arange(len(regions))
     known = sorted(set(regions["group"].astype(str)))
@@ -90,7 +120,8 @@ def _raster_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int6
 
 
 def _point_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64]) -> Units:
-    counts, points, classes = point_counts(task, regions.iloc[chosen])
+    labels = read_points(task, regions.iloc[chosen])
+    points = labels.total
     labelled = points >= task.min_points
     log.info(
         "%s: %d of %d regions hold %d or more of the %d points of %s; %.0f points in the median",
@@ -98,11 +129,19 @@ def _point_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64
         labelled.sum(),
         len(chosen),
         task.min_points,
-        points.sum(),
+        (labels.held.sum(axis=0) > 0).sum(),
         task.path.name,
         np.median(points[labelled]) if labelled.any() else 0,
     )
-    shares = counts[labelled] / points[labelled, None]
-    label = one_of(shares) if task.label == "class" else shares
-    # points say something of the whole region: there is no part of it that they leave out
-    return region_units(task, regions, chosen[labelled], label, np.ones(int(labelled.sum())), classes=classes)
+    shares = labels.counts[labelled] / points[labelled, None]
+    units = region_units(
+        task,
+        regions,
+        chosen[labelled],
+        one_of(shares) if task.label == "class" else shares,
+        # points say something of the whole region: there is no part of it that they leave out
+        np.ones(int(labelled.sum())),
+        classes=labels.classes,
+        sources=labels.shared(labelled),
+    )
+    return replace(units, points=points[labelled])

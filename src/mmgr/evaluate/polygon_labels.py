@@ -18,7 +18,7 @@ from mmgr.evaluate.classes import class_table, one_of, share_table
 from mmgr.evaluate.extent import lonlat_extent
 from mmgr.evaluate.region_units import region_units
 from mmgr.evaluate.units import Units, group_of_units
-from mmgr.tables import polygons_only, read_vector
+from mmgr.tables import polygons_only, read_vector, with_geometry
 
 _SHOWN_FAULTS = 5
 _COARSER = 1.01  # of a region's area; less is rounding
@@ -63,6 +63,7 @@ def read_overlaps(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int6
     named = task.columns if isinstance(task.columns, tuple) else ()
     columns = [name for name in (task.column, task.id, *named) if name is not None]
     frame = read_vector(task.path, layer=task.layer, columns=columns, crs=task.crs, what=what)
+    frame = with_geometry(frame, path=task.path, what=what)
     # after reprojection: it may cross what nearly touched
     frame = polygons_only(frame.to_crs(regions.crs), path=task.path, what=what)
     names = frame[task.id] if task.id is not None else pd.Series(frame.index, frame.index)

@@ -20,7 +20,7 @@ from mmgr.config import Task
 from mmgr.console import log, track
 from mmgr.errors import LabelError
 from mmgr.evaluate.classes import check_number, named_classes
-from mmgr.evaluate.extent import lonlat_extent
+from mmgr.evaluate.raster_checks import check_overlap, check_raster, raster_crs, refuse_negative, warn_of_gaps
 from mmgr.files import existing_file
 
 _REGIONS_AT_ONCE = 2000
@@ -58,15 +58,17 @@ def read_raster(task: Task, regions: gpd.GeoDataFrame) -> RasterLabels:
     where = f"task {task.name}: {task.path}"
     try:
         with rasterio.open(task.path) as raster:
-            _check_raster(task, raster, where)
-            projected = regions.geometry.to_crs(raster.crs)
-            _check_overlap(projected, raster, where)
+            check_raster(task, raster, where)
+            crs = raster_crs(task, raster)
+            projected = regions.geometry.to_crs(crs)
+            check_overlap(projected, raster, where)
             cell_area = abs(raster.transform.a * raster.transform.e)
             # areas in the raster's own units, be they degrees: their ratio is what counts
             region_area = shapely.area(projected.to_numpy())
             coarse = cell_area > _COARSER * float(np.median(region_area))
             table = _extract(task, raster, projected, cells=coarse)
-            geographic = bool(raster.crs.is_geographic)
+            geographic = bool(crs.is_geographic)
+            warn_of_gaps(raster, task.band, _found(task, table), where)
     except RasterioIOError as error:
         raise LabelError(f"{where} cannot be read as a raster: {error}") from error
     cells_on_values = table["count"].to_numpy(np.float64, na_value=0.0)
@@ -82,7 +84,7 @@ def read_raster(task: Task, regions: gpd.GeoDataFrame) -> RasterLabels:
         shares = np.divide(shares, known[:, None], out=np.full(shares.shape, np.nan), where=known[:, None] > 0)
         return RasterLabels(shares, coverage * known, cells, classes)
     if task.is_amount:
-        _refuse_negative(table, regions, where)
+        refuse_negative(table, regions, where)
     values = table["sum" if task.is_amount else "mean"].to_numpy(np.float64, na_value=np.nan)
     values = np.where(coverage > 0, values, np.nan)
     if task.is_density:
@@ -126,32 +128,21 @@ def _cells(table: pd.DataFrame) -> sparse.csr_array:
     return sparse.csr_array((parts, place, starts), shape=(len(table), len(met)))
 
 
-def _check_raster(task: Task, raster: Any, where: str) -> None:
-    if raster.crs is None:
-        raise LabelError(f"{where} has no CRS; give it one, for example with `gdal_edit.py -a_srs EPSG:...`.")
-    if not 1 <= task.band <= raster.count:
-        raise LabelError(f"{where} has {raster.count} band(s), but `band` is {task.band}.")
-    if raster.transform.b or raster.transform.d or raster.transform.e > 0:
-        raise LabelError(f"{where} is rotated or upside down; make it north-up with `gdalwarp` first.")
-
-
-def _check_overlap(projected: gpd.GeoSeries, raster: Any, where: str) -> None:
-    bounds = projected.total_bounds
-    if not shapely.box(*bounds).intersects(shapely.box(*raster.bounds)):
-        raise LabelError(
-            f"{where}: labels and regions do not overlap: labels span {lonlat_extent(raster.bounds, raster.crs)}, "
-            f"regions {lonlat_extent(bounds, raster.crs)}."
-        )
+def _found(task: Task, table: pd.DataFrame) -> list[NDArray[np.float64]]:
+    """Return the lowest and highest value of each region, or all its codes."""
+    if task.label == "number":
+        return [table[["min", "max"]].to_numpy(np.float64, na_value=np.nan)]
+    return [np.asarray(row, np.float64) for row in table["unique"]]
 
 
 def _extract(task: Task, raster: Any, projected: gpd.GeoSeries, *, cells: bool) -> pd.DataFrame:
     """Return the statistics of each region, in order; `count` is in cells."""
     source = RasterioRasterSource(raster, band_idx=task.band)
     frame = gpd.GeoDataFrame(geometry=projected.to_numpy(), crs=projected.crs)
-    weight = "(coverage_weight=area_spherical_m2)" if raster.crs.is_geographic else ""
+    weight = "(coverage_weight=area_spherical_m2)" if projected.crs.is_geographic else ""
     statistics = ["count"]
     if task.label == "number":
-        statistics += ["sum", "min", f"mean{weight}"]
+        statistics += ["sum", "min", "max", f"mean{weight}"]
     else:
         statistics += ["unique", f"frac{weight}"]
     if cells:
@@ -162,13 +153,3 @@ def _extract(task: Task, raster: Any, projected: gpd.GeoSeries, *, cells: bool) 
         for start in track(starts, f"labels {task.name}", total=len(starts))
     ]
     return pd.concat(tables, ignore_index=True)
-
-
-def _refuse_negative(table: pd.DataFrame, regions: gpd.GeoDataFrame, where: str) -> None:
-    negative = np.flatnonzero(table["min"].to_numpy(np.float64, na_value=np.nan) < 0)
-    if len(negative):
-        row = negative[0]
-        raise LabelError(
-            f"{where} has negative amounts under {len(negative)} region(s), such as {table['min'].iloc[row]:g} in "
-            f"region {regions.index[row]}; if that value means 'missing', set the raster's nodata to it."
-        )

@@ -73,6 +73,8 @@ class Score:
     unseen: Mapping[str, int] = field(default_factory=dict)
     """Classes that were tested in folds where no training unit has them, and how many units that were, over all folds
     and seeds; once where all seeds have the same folds. Not counted where parts of the labels are used."""
+    trained: float = math.nan
+    """Mean number of units that a fold trained on, of a score with a part of them; NaN where they are not counted."""
 
     @property
     def metric(self) -> str:
@@ -108,7 +110,7 @@ class Score:
         }
         known = {f.name for f in fields(cls)}
         others = {key: value for key, value in row.items() if key in known}
-        others |= {key: _number(others[key]) for key in ("moran", "moran_p") if key in others}
+        others |= {key: _number(others[key]) for key in ("moran", "moran_p", "trained") if key in others}
         return cls(metrics=metrics, **others)
 
 
@@ -199,7 +201,11 @@ class Scores:
 
 def _curve_table(curves: list[Score]) -> str:
     parts = list(dict.fromkeys(score.fraction for score in curves))
-    rows = [["Features", *(f"{part:.0%}" for part in parts)], ["---", *["---:"] * len(parts)]]
+    trained = {score.fraction: score.trained for score in curves}
+    heads = [
+        f"{100 * part:g}%" + ("" if math.isnan(trained[part]) else f" ({trained[part]:.0f} units)") for part in parts
+    ]
+    rows = [["Features", *heads], ["---", *["---:"] * len(parts)]]
     for name in dict.fromkeys(score.features for score in curves):
         own = {score.fraction: _cell(score, score.metric, bold=False) for score in curves if score.features == name}
         rows.append([name, *(own[part] for part in parts)])

@@ -39,7 +39,7 @@ def region_units(
     classes
         Names of the ``k`` classes.
     sources
-        Coarse label cells that each has its label from, shape ``(u, s)``.
+        Label cells, polygons or points that several have their label from, shape ``(u, s)``.
     """
     some = regions.iloc[rows]
     return Units(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -43,15 +43,18 @@ class Units:
     weights: sparse.csr_array
     """Share of each region in each unit, shape ``(u, n)``; rows sum to 1."""
     coverage: NDArray[np.float64]
-    """Share of a region that labels cover, or of a polygon that regions cover, shape ``(u,)``."""
+    """Share of a region that labels cover, or of a polygon that regions cover, shape ``(u,)``; 1 of labelled points,
+    which cover nothing."""
 
     kind: Literal["regions", "polygons"] = "regions"
     """What a unit is."""
     classes: tuple[str, ...] = ()
     """Names of the ``k`` classes; none where the label is a number."""
     sources: sparse.csr_array | None = None
-    """Label cells or polygons coarser than a region that each unit has its label from, shape ``(u, s)``; None where
-    labels are finer."""
+    """Label cells or polygons coarser than a region, or points in several regions, that each unit has its label from,
+    shape ``(u, s)``; None where labels are finer."""
+    points: NDArray[np.float64] | None = None
+    """Labelled points in each unit, shape ``(u,)``; None where labels are none."""
     own_folds: NDArray[np.object_] | None = None
     """Fold of each unit in the user's own column, shape ``(u,)``; empty where it has none."""
 
@@ -106,9 +109,26 @@ class Units:
         mean = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
         return np.asarray(mean, np.float32)
 
+    def only(self, kept: NDArray[np.bool_]) -> Units:
+        """Return some of the units, over the same regions; ``kept`` of shape ``(u,)``."""
+        rows = np.flatnonzero(kept)
+        return replace(
+            self,
+            ids=self.ids[rows],
+            geometry=self.geometry.iloc[rows],
+            centres=self.centres[rows],
+            group=self.group[rows],
+            values=self.values[rows],
+            weights=self.weights[rows],
+            coverage=self.coverage[rows],
+            sources=None if self.sources is None else self.sources[rows],
+            points=None if self.points is None else self.points[rows],
+            own_folds=None if self.own_folds is None else self.own_folds[rows],
+        )
+
     @cached_property
     def linked(self) -> sparse.csr_array:
-        """Pairs of units that share a region, or a label cell coarser than a region, shape ``(u, u)``, boolean."""
+        """Pairs of units that share a region or one of :attr:`sources`, shape ``(u, u)``, boolean."""
         member = (self.weights > 0).astype(np.int32)
         if self.sources is not None:
             member = sparse.hstack([member, (self.sources > 0).astype(np.int32)], format="csr")
@@ -149,7 +169,6 @@ class Units:
 
     def facts(self) -> dict[str, Any]:
         """Return what a report says of the labels, as plain values."""
-        low, middle, high = np.quantile(self.coverage, [0, 0.5, 1]).tolist()
         used = np.asarray((self.weights > 0).sum(axis=0)).ravel() > 0
         return {
             "kind": self.kind,
@@ -157,14 +176,24 @@ class Units:
             "regions": int(self.weights.shape[1]),
             "regions_used": int(used.sum()),
             "groups": {str(name): int((self.group == name).sum()) for name in np.unique(self.group.astype(str))},
+            **self._share_facts(),
+            "label": self._label_facts(),
+        }
+
+    def _share_facts(self) -> dict[str, Any]:
+        """Return how many points the labels are of, or how much area."""
+        if self.points is not None:
+            low, middle, high = np.quantile(self.points, [0, 0.5, 1]).tolist()
+            return {"points": {"lowest": low, "median": middle, "highest": high}}
+        low, middle, high = np.quantile(self.coverage, [0, 0.5, 1]).tolist()
+        return {
             "coverage": {
                 "lowest": low,
                 "median": middle,
                 "highest": high,
                 "area": float(self.coverage @ self.geometry.area / self.geometry.area.sum()),
                 "deciles": np.quantile(self.coverage, np.linspace(0, 1, 11)).tolist(),
-            },
-            "label": self._label_facts(),
+            }
         }
 
     def _label_facts(self) -> dict[str, Any]:
@@ -184,16 +213,27 @@ class Units:
         Raises
         ------
         LabelError
-            If they are fewer than :data:`MIN_UNITS` or all have one value, class or distribution.
+            If they are fewer than :data:`MIN_UNITS`, all have one value, class or distribution, or some have a value
+            that is infinite or has no logarithm where one is asked for.
         """
         if len(self) < MIN_UNITS:
             raise LabelError(
                 f"{where}: only {len(self)} labelled units lie on the regions, at least {MIN_UNITS} are needed; "
                 "check `min_cover`, `groups` and missing values."
             )
+        infinite = int((~np.isfinite(self.values).reshape(len(self), -1).all(axis=1)).sum())
+        if infinite:
+            raise LabelError(f"{where}: the label is infinite in {infinite} of {len(self)} {self.kind}; mend it.")
         if (np.ptp(self.values, axis=0) == 0).all():
             shown = self.classes[int(self.values[0].argmax())] if self.classes else f"{self.values[0]:g}"
             raise LabelError(f"{where}: a label with one value ({shown}): nothing to learn.")
+        # log(1 + y) is minus infinity at -1, and nothing below
+        low = int((self.values <= -1).sum()) if self.task.uses_log else 0
+        if low:
+            raise LabelError(
+                f"{where}: `transform: log1p` needs values above -1, but {low} of {len(self)} {self.kind} have others "
+                f"(the lowest is {self.values.min():g}); set `transform: none`, or empty them if they mean 'missing'."
+            )
         return self
 
 

@@ -23,7 +23,7 @@ def label_curve_figure(curves: pd.DataFrame, *, main: str = "") -> bytes:
     ----------
     curves
         ``task``, ``features``, ``fraction``, ``n_units``, ``probe``, and the metric that ``metric`` names with its
-        ``_std``.
+        ``_std``; ``trained``, the number of units that were trained on, where it is known.
     main
         The feature set to highlight.
 
@@ -53,9 +53,12 @@ def label_curve_figure(curves: pd.DataFrame, *, main: str = "") -> bytes:
             axes.set_xscale("log")
             axes.set_xticks(ticks)
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda part, _: f"{100 * part:g} %"))
+            written = share_labels(of_task)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda part, _, of=written: of.get(part, "")))
             way = "" if metric.highest else " (less is better)"
-            axes.set(title=textwrap.shorten(task, 34), xlabel="of the training labels", ylabel=title_of(metric) + way)
+            axes.set(
+                title=textwrap.shorten(task, 34), xlabel="of the training labels, units", ylabel=title_of(metric) + way
+            )
             axes.grid(axis="y")
         for axes in grid[len(tasks) :]:
             axes.set_visible(False)
@@ -64,3 +67,12 @@ def label_curve_figure(curves: pd.DataFrame, *, main: str = "") -> bytes:
         figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(labels)))
 
     return draw_png(WIDTH, 0.7 + 2.8 * rows + 0.2 * -(-len(features) // 4), draw)
+
+
+def share_labels(curves: pd.DataFrame) -> dict[float, str]:
+    """Write each share in per cent, over the mean number of units that it came to, where that is known."""
+    trained = curves.groupby("fraction")["trained"].first() if "trained" in curves else pd.Series(dtype=float)
+    return {
+        part: f"{100 * part:g} %" + (f"\n{trained[part]:,.0f}" if np.isfinite(trained.get(part, np.nan)) else "")
+        for part in sorted(set(curves["fraction"]))
+    }

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import rasterio
 
+from mmgr.config.names import COLUMNS, ENDINGS
 from mmgr.errors import LabelError
 from mmgr.files import existing_file
 from mmgr.tables import read_vector
@@ -104,4 +105,6 @@ def _is_float(column: pd.Series) -> bool:
 
 
 def _task_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_").lower() or "label"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_").lower() or "label"
+    taken = name in COLUMNS or name.endswith(tuple(f"_{ending}" for ending in ENDINGS))
+    return f"{name}_label" if taken else name

@@ -18,7 +18,7 @@ from scipy import sparse
 from mmgr.config import Config, Evaluate
 from mmgr.evaluate import Units, check_splits, read_units
 from mmgr.evaluate.audit import Finding, Keys, Reach, Scored, audit_run
-from mmgr.evaluate.audit.run import transductive
+from mmgr.evaluate.audit.learned import transductive
 from mmgr.store import Patches, PoiBags, RegionStore, StoreInfo, write_store
 from mmgr.taxonomy import Taxonomy
 
@@ -298,9 +298,17 @@ def test_a_region_that_is_there_twice_is_named(labelled: Callable[..., Units], g
 
 
 def test_nothing_learned_before_is_nothing_transductive(tmp_path: Path) -> None:
-    untrained = configured(tmp_path, pretrain={"epochs": 0}, categories={"method": "one-hot"})
-    assert transductive(untrained).status == "pass"
+    untrained = {"pretrain": {"epochs": 0, "recipe": "simclr"}, "categories": {"method": "one-hot"}}
+    assert transductive(configured(tmp_path, **untrained)).status == "pass"
     assert "walks" in transductive(configured(tmp_path, images=None)).text
+
+
+@pytest.mark.parametrize("changes", [{"images": None}, {"pretrain": {"epochs": 0}}, {"pois": None}])
+def test_scales_and_components_of_all_regions_are_transductive(tmp_path: Path, changes: dict[str, Any]) -> None:
+    found = transductive(configured(tmp_path, **{"categories": {"method": "one-hot"}} | changes))
+    assert found.status == "note"
+    assert found.numbers["transductive"]
+    assert "scales, means and principal components of the vectors are those of all regions. No label" in found.text
 
 
 def test_what_an_encoder_of_elsewhere_has_seen_is_not_claimed(tmp_path: Path) -> None:
@@ -310,6 +318,7 @@ def test_what_an_encoder_of_elsewhere_has_seen_is_not_claimed(tmp_path: Path) ->
     assert foreign.status == "note"
     assert foreign.numbers == {"transductive": False, "unknown": True}
     assert "the bundle other" in foreign.text
+    assert "scales and principal components of all" in foreign.text
     begun = transductive(configured(tmp_path, pretrain={"weights": "pretrained"}))
     assert begun.numbers == {"transductive": True, "unknown": True}
 

@@ -19,12 +19,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mmgr.config import Config, CountSource, Task
+from mmgr.console import quiet
 from mmgr.evaluate.audit.places import percent
 from mmgr.evaluate.audit.records import Finding
 from mmgr.evaluate.audit.sides import Folds, shared_by_sides
 from mmgr.evaluate.metrics import r2
+from mmgr.evaluate.raster_checks import raster_crs
 from mmgr.evaluate.units import Units
-from mmgr.tables import polygons_only, read_vector
+from mmgr.tables import polygons_only, read_vector, with_geometry
 
 _FINER = 4.0
 """Cells of a raster that are this many times narrower than regions are no coarse label."""
@@ -35,10 +37,10 @@ _SLIVER = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Which label polygons or raster cells give each of ``n`` regions its label."""
+    """Which label polygons, raster cells or points give each of ``n`` regions its label."""
 
     what: str
-    """`polygon` or `raster cell`; or, where none is shared, why."""
+    """`polygon`, `raster cell` or `point`; or, where none is shared, why."""
     held: sparse.csr_array | None = None
     """Shape ``(n, sources)``, boolean."""
 
@@ -58,14 +60,16 @@ def label_sources(task: Task, units: Units, regions: gpd.GeoDataFrame) -> Source
     if units.kind == "polygons":
         return Sources("Each unit is a label polygon of its own.")
     if task.kind.startswith("point"):
-        return Sources("Each labelled point counts in the regions that it lies in.")
+        if units.sources is None:
+            return Sources("Each labelled point counts in one region only.")
+        return Sources("point", sparse.csr_array(units.weights.T @ units.sources > 0))
     return _cells(task, regions) if task.kind.startswith("raster") else _polygons(task, regions)
 
 
 def one_source(
     units: Units, sources: Sources, folds: Folds, *, scope: str, remedy: str = "Set a larger `buffer`."
 ) -> Finding:
-    """Say whether a label polygon or raster cell gives labels to training and test units alike.
+    """Say whether a label polygon, raster cell or point gives labels to training and test units alike.
 
     Parameters
     ----------
@@ -106,7 +110,10 @@ def one_source(
 def _polygons(task: Task, regions: gpd.GeoDataFrame) -> Sources:
     """Return which label polygons share area with each region, shape ``(n, polygons)``."""
     what = f"labels of task {task.name}"
-    frame = read_vector(task.path, layer=task.layer, crs=task.crs, what=what)
+    with quiet():  # reading the labels told of these
+        frame = with_geometry(
+            read_vector(task.path, layer=task.layer, crs=task.crs, what=what), path=task.path, what=what
+        )
     polygons = polygons_only(frame.to_crs(regions.crs), path=task.path, what=what).geometry.to_numpy()
     outlines = regions.geometry.to_numpy()
     region, polygon = shapely.STRtree(polygons).query(outlines, predicate="intersects")
@@ -121,7 +128,7 @@ def _cells(task: Task, regions: gpd.GeoDataFrame) -> Sources:
     """Return which cells of a coarse raster each region lies on; nothing where cells are much finer than regions."""
     with rasterio.open(task.path) as raster:
         transform = raster.transform
-        boxes = regions.geometry.to_crs(raster.crs).bounds.to_numpy()
+        boxes = regions.geometry.to_crs(raster_crs(task, raster)).bounds.to_numpy()
     width = float(np.median(boxes[:, 2] - boxes[:, 0])) / abs(transform.a)
     if width > _FINER:
         return Sources(f"Cells of the raster are {width:.0f} times narrower than regions.")

@@ -15,6 +15,7 @@ from scipy import sparse
 from mmgr.config import Config
 from mmgr.evaluate.audit.duplicates import Keys, double_ids
 from mmgr.evaluate.audit.labels import Sources, label_sources, made_of_inputs, one_source
+from mmgr.evaluate.audit.learned import transductive
 from mmgr.evaluate.audit.places import autocorrelation, metres, numbers_of, percent, same_labels
 from mmgr.evaluate.audit.records import Audit, Finding
 from mmgr.evaluate.audit.sides import Folds, boxes, nearness, within_reach
@@ -23,8 +24,6 @@ from mmgr.evaluate.units import Units
 from mmgr.imagery.plan import patch_squares
 from mmgr.store import RegionStore
 
-_LEARNED = {"skip-gram": "walks between POIs", "place2vec": "pairs of near POIs", "tf-idf": "counts of POIs"}
-"""What category vectors are learned from, by method."""
 _MOST_OF_A_GAUSSIAN = 2
 """Standard deviations: within two lie 86 % of a Gaussian's weight in the plane."""
 
@@ -88,33 +87,6 @@ def _of_all(config: Config, store: RegionStore) -> Iterator[Finding]:
         "By construction: probes, their scalers and what they tune are fitted on training units only. What a person "
         "chose after looking at scores is not to be seen from here.",
     )
-
-
-def transductive(config: Config) -> Finding:
-    """Say what was learned without labels from regions that are tested later."""
-    seen, unknown = [], ""
-    pretrain = config.pretrain
-    if config.images is not None and pretrain.bundle is not None:
-        unknown = f"the bundle {pretrain.bundle.name}"
-    elif config.images is not None:
-        if pretrain.epochs != 0:
-            seen.append("encoders saw the images" + (" and POIs" if config.pois else "") + " of all regions")
-        if pretrain.weights != "random":
-            unknown = "the weights that training began with"
-    if config.pois is not None and config.categories.method in _LEARNED:
-        seen.append(f"category vectors were learned from {_LEARNED[config.categories.method]} everywhere")
-    numbers = {"transductive": bool(seen), "unknown": bool(unknown)}
-    parts = []
-    if seen:
-        parts.append(
-            f"Transductive, which is allowed: {'; '.join(seen)}; no label was seen. A region added later was not seen."
-        )
-    if unknown:
-        parts.append(f"What {unknown} had seen is not to be known from here: these places, or even labels of them?")
-    if not parts:
-        text = "Nothing was learned from the regions before the labels."
-        return Finding("pre-training", "pass", text, numbers=numbers)
-    return Finding("pre-training", "note", " ".join(parts), numbers=numbers)
 
 
 def _of_split(

@@ -1,0 +1,33 @@
+"""Names of tasks, which become columns of predictions and names of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+COLUMNS = ("region_id", "group", "geometry", "lower", "upper", "dissimilarity", "applicable", "embeddings")
+"""Columns that stand beside a task's own in tables of predictions, and the file of maps that is no task's."""
+ENDINGS = ("lower", "upper", "dissimilarity", "applicable", "interval", "shares")
+"""``<task>_<ending>`` is a column beside a task's predictions, or a map beside its own."""
+
+
+def check_task_names(names: Sequence[str]) -> None:
+    """Refuse names under which one column or file would overwrite another.
+
+    Raises
+    ------
+    ValueError
+        If two are the same, one is of :data:`COLUMNS`, or one is another with one of :data:`ENDINGS`.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two tasks are called {name}; give each a name of its own")
+        if name in COLUMNS:
+            raise ValueError(
+                f"a task may not be called {name}, as other columns or files are ({', '.join(COLUMNS)}); rename it"
+            )
+        for ending in ENDINGS:
+            if f"{name}_{ending}" in names:
+                raise ValueError(
+                    f"a task may not be called {name}_{ending} beside one called {name}, whose predictions or maps "
+                    "have that name too; rename one of them"
+                )

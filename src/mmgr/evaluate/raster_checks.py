@@ -1,0 +1,100 @@
+"""What may be wrong with a raster of labels: CRS, orientation, place, negative amounts, gaps that are not declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from mmgr.config import Task
+from mmgr.console import log
+from mmgr.errors import LabelError
+from mmgr.evaluate.extent import lonlat_extent
+
+_GAPS = (-999, -9999, -99999, -32767, -32768, -(2**31), float(np.finfo(np.float32).min), float(np.finfo(float).min))
+"""Values that files hold where they have none, whatever their type."""
+
+
+def raster_crs(task: Task, raster: Any) -> CRS:
+    """Return the CRS that a raster names, or else the task's.
+
+    Raises
+    ------
+    LabelError
+        If neither names one, or the task's is none.
+    """
+    where = f"task {task.name}: {task.path}"
+    if raster.crs is not None:
+        return raster.crs
+    if task.crs is None:
+        raise LabelError(f"{where} has no CRS; set `crs`, such as EPSG:4326, or write the file with one.")
+    try:
+        return CRS.from_user_input(task.crs)
+    except CRSError:
+        raise LabelError(f"{where}: crs {task.crs!r} is no known CRS; write it like EPSG:4326.") from None
+
+
+def check_raster(task: Task, raster: Any, where: str) -> None:
+    """Refuse a raster without the task's band, or one that is not north-up."""
+    if not 1 <= task.band <= raster.count:
+        raise LabelError(f"{where} has {raster.count} band(s), but `band` is {task.band}.")
+    if raster.transform.b or raster.transform.d or raster.transform.e > 0:
+        raise LabelError(f"{where} is rotated or upside down; make it north-up with `gdalwarp` first.")
+
+
+def check_overlap(projected: gpd.GeoSeries, raster: Any, where: str) -> None:
+    """Refuse a raster that lies elsewhere than regions, which are in its CRS."""
+    bounds = projected.total_bounds
+    if not shapely.box(*bounds).intersects(shapely.box(*raster.bounds)):
+        raise LabelError(
+            f"{where}: labels and regions do not overlap: labels span {lonlat_extent(raster.bounds, projected.crs)}, "
+            f"regions {lonlat_extent(bounds, projected.crs)}."
+        )
+
+
+def refuse_negative(table: pd.DataFrame, regions: gpd.GeoDataFrame, where: str) -> None:
+    """Refuse amounts below 0, given the lowest cell of each region as ``min``."""
+    negative = np.flatnonzero(table["min"].to_numpy(np.float64, na_value=np.nan) < 0)
+    if len(negative):
+        row = negative[0]
+        raise LabelError(
+            f"{where} has negative amounts under {len(negative)} region(s), such as {table['min'].iloc[row]:g} in "
+            f"region {regions.index[row]}; if that value means 'missing', set the raster's nodata to it."
+        )
+
+
+def warn_of_gaps(raster: Any, band: int, found: Sequence[NDArray[np.float64]], where: str) -> None:
+    """Warn of values that look like gaps of a raster that declares no nodata.
+
+    Parameters
+    ----------
+    raster
+        The open file.
+    band
+        Number of its band, from 1.
+    found
+        Values that occur in regions, among them the lowest and the highest: arrays of which each row is a region, or
+        one array a region.
+    where
+        Task and file, for the message.
+    """
+    if raster.nodatavals[band - 1] is not None:
+        return
+    dtype = np.dtype(raster.dtypes[band - 1])
+    highest = np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max
+    usual = {*_GAPS, *([float(highest)] if dtype.itemsize > 1 else [])}
+    rows = [row for part in found for row in np.atleast_2d(part)]
+    for value in sorted(usual & {float(value) for row in rows for value in row}):
+        count = sum(bool((row == value).any()) for row in rows)
+        log.warning(
+            "%s holds %g under %d regions and declares no nodata; if that means 'missing', set it: "
+            "gdal_edit.py -a_nodata %g",
+            where, value, count, value,
+        )  # fmt: skip
