@@ -137,7 +137,6 @@ ROWS = {
         Row("category densities, 5 scales", lambda city: ContextDensities(city.pois)),
         Row("kernels, contrast", _poi_sets("kernels")),
         Row("context (ours), 128 components", lambda city: ContextVectors(city.pois)),
-        Row("context (ours), no emphasis", lambda city: ContextVectors(city.pois, emphasis=0.0)),
         Row("context (ours), whole", lambda city: ContextVectors(city.pois, dimensions=None)),
     )
 }

@@ -149,9 +149,7 @@ def context_vectors(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Sequen
         first_level=np.array(tables.taxonomy.first, object)[category],
         second_level=np.array(tables.taxonomy.second, object)[category],
     )
-    # components as they are: the linear probe finds what to weigh by itself
-    context = ContextVectors(points, scales=scales, emphasis=0.0)
-    found = evenly(np.asarray(context.fit_transform(regions[known]), np.float32))
+    found = evenly(np.asarray(ContextVectors(points, scales=scales).fit_transform(regions[known]), np.float32))
     vectors = np.tile(found.mean(axis=0, dtype=np.float64).astype(np.float32), (len(regions), 1))
     vectors[known] = found
     return vectors

@@ -142,10 +142,7 @@ class ContextVectors(RegionEstimator):
        :class:`ContextDensities`;
     2. standardised over the regions that were fitted, except for spreads below :data:`LEAST_SPREAD`;
     3. squashed by ``tanh``, so that one odd downtown or one empty cell of sea cannot decide everything;
-    4. their principal components, the opposite of whitened: each is multiplied by a power of its spread.
-
-    A network that stops early learns from large columns first. What varies most over a city, such as how built up a
-    place is, carries over to places never seen; the small components tell single streets apart.
+    4. their principal components, not whitened.
 
     Nothing is random, and no label is used.
 
@@ -157,8 +154,6 @@ class ContextVectors(RegionEstimator):
         As of :class:`ContextDensities`.
     dimensions
         Number of components, fewer where there are fewer regions or columns; None keeps the squashed table.
-    emphasis
-        The power of its spread that multiplies a component; 0 leaves components as they are, -1 whitens them.
     random_state
         Not used: nothing is random. It is there so that all learning methods take it.
     first_level, second_level
@@ -169,9 +164,7 @@ class ContextVectors(RegionEstimator):
     scaler_ : StandardScaler
         Step 2.
     pca_ : PCA or None
-        The components of step 4.
-    factors_ : array of shape (dimensions,) or None
-        What they are multiplied by.
+        Step 4.
     """
 
     def __init__(
@@ -182,7 +175,6 @@ class ContextVectors(RegionEstimator):
         floor: float = FLOOR,
         levels: Sequence[str] = LEVELS,
         dimensions: int | None = 128,
-        emphasis: float = 0.5,
         random_state: Any = None,
         first_level: str = "first_level",
         second_level: str | None = SECOND_LEVEL,
@@ -192,7 +184,6 @@ class ContextVectors(RegionEstimator):
         self.floor = floor
         self.levels = levels
         self.dimensions = dimensions
-        self.emphasis = emphasis
         self.random_state = random_state
         self.first_level = first_level
         self.second_level = second_level
@@ -202,14 +193,12 @@ class ContextVectors(RegionEstimator):
             raise RegionError("one region alone tells nothing of how regions differ; fit at least two.")
         _check_floor(self.floor)
         _check_dimensions(self.dimensions)
-        _check_emphasis(self.emphasis)
         self._groups = groups_of_levels(places.taxonomy, self.levels)
         self._field = field_of(places, scales=self.scales)
         table = self._log_densities(regions)
         self.scaler_ = StandardScaler().fit(table)
         self.scaler_.scale_ = np.maximum(self.scaler_.scale_, LEAST_SPREAD)
         self.pca_ = None if self.dimensions is None else self._components(np.tanh(self.scaler_.transform(table)))
-        self.factors_ = None if self.pca_ is None else _factors(self.pca_.explained_variance_, self.emphasis)
 
     def _vectors(self, regions: RegionPlaces) -> NDArray[np.float32]:
         with threadpool_limits(1, "blas"):
@@ -217,9 +206,7 @@ class ContextVectors(RegionEstimator):
 
     def _vectors_of_part(self, regions: RegionPlaces) -> NDArray[np.float32]:
         squashed = np.tanh(self.scaler_.transform(self._log_densities(regions)))
-        if self.pca_ is None:
-            return np.asarray(squashed, np.float32)
-        return np.asarray(self.pca_.transform(squashed) * self.factors_, np.float32)
+        return np.asarray(squashed if self.pca_ is None else self.pca_.transform(squashed), np.float32)
 
     def _log_densities(self, regions: RegionPlaces) -> NDArray[np.float32]:
         """Return the table of step 1, shape ``(n, scales * groups)``."""
@@ -246,15 +233,3 @@ def _check_floor(floor: float) -> None:
 def _check_dimensions(dimensions: int | None) -> None:
     if dimensions is not None and dimensions < 1:
         raise ConfigError(f"`dimensions` is at least 1, or None for the whole table; got {dimensions}.")
-
-
-def _check_emphasis(emphasis: float) -> None:
-    if not np.isfinite(emphasis):
-        raise ConfigError(f"`emphasis` is a finite power, 0 for components as they are; got {emphasis}.")
-
-
-def _factors(variance: NDArray[np.float64], emphasis: float) -> NDArray[np.float64]:
-    """Return a power of each component's spread, 1 for the first; what does not vary stays as it is."""
-    spread = np.sqrt(variance)
-    seen = spread > 1e-9 * spread.max(initial=0.0)
-    return np.asarray(np.where(seen, spread / max(spread.max(initial=0.0), 1e-300), 1.0) ** emphasis)
