@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 
 from mmgr.config import Evaluate
 from mmgr.evaluate.applicability import Applicability, area_of_applicability
+from mmgr.evaluate.calibration import calibration_folds
+from mmgr.evaluate.class_sets import ClassSets, predict_sets
+from mmgr.evaluate.coverage import score_intervals
 from mmgr.evaluate.interval_scores import IntervalScore
-from mmgr.evaluate.intervals import Intervals, calibration_folds, predict_intervals, score_intervals
+from mmgr.evaluate.intervals import Intervals, predict_intervals
+from mmgr.evaluate.share_intervals import ShareIntervals, predict_share_intervals
 from mmgr.evaluate.units import Units
 
 
@@ -21,15 +25,16 @@ class Trust:
     """What is known of the predictions of one task in all ``n`` regions."""
 
     scores: tuple[IntervalScore, ...]
-    intervals: Intervals | None
+    intervals: Intervals | ShareIntervals | ClassSets | None
+    """What may be true instead, by the kind of label; None where the units are too few."""
     applicability: Applicability | None
     """None where the units are too few for blocks."""
 
     def columns(self) -> Mapping[str, NDArray[Any]]:
-        """Return the columns that stand beside predictions: ``lower, upper, dissimilarity, applicable``."""
+        """Return the columns that stand beside predictions: those of the intervals, ``dissimilarity, applicable``."""
         found: dict[str, NDArray[Any]] = {}
         if self.intervals is not None:
-            found |= {"lower": self.intervals.lower, "upper": self.intervals.upper}
+            found |= self.intervals.columns()
         if self.applicability is not None:
             found |= {
                 "dissimilarity": self.applicability.dissimilarity,
@@ -57,7 +62,8 @@ def judge_predictions(
     features
         Vectors of all regions, shape ``(n, d)``; NaN where unknown.
     predicted
-        Predictions of all regions on the label's own scale, shape ``(n,)``; NaN where there are none.
+        Predictions of all regions on the label's own scale, shape ``(n,)``, or shares of classes, shape ``(n, k)``; NaN
+        where there are none.
     settings
         Splits, folds, blocks and levels.
     edge
@@ -68,7 +74,8 @@ def judge_predictions(
         What the features are called in the tables.
     """
     scores = score_intervals(units, features, settings, edge=edge, seed=seed, features_name=features_name)
-    intervals = predict_intervals(units, features, predicted, settings, edge=edge, seed=seed)
+    predict = {"number": predict_intervals, "class": predict_sets, "shares": predict_share_intervals}[units.task.label]
+    intervals = predict(units, features, predicted, settings, edge=edge, seed=seed)
     rows = np.arange(len(units))
     folds = calibration_folds(units, rows, settings, edge=edge, block=settings.block, seed=seed)
     # of a region without a prediction, as in a city that the task is not about, there is nothing to say
