@@ -241,7 +241,8 @@ def test_units_of_one_coarse_label_cell_calibrate_together(units: Make) -> None:
 
 def test_probes_of_intervals_tune_as_those_of_the_scores_do(units: Make) -> None:
     some, X = town(units, seed=0)
-    coarse = replace(some, sources=sparse.csr_array((np.ones(256), (np.arange(256), np.arange(256) // 2))))
+    shared = sparse.csr_array((sparse.eye_array(256) + sparse.eye_array(256, k=1)) / 2)
+    coarse = replace(some, weights=shared)  # each unit has a region in common with the next, across blocks
     (plan,) = check_splits(coarse, SETTINGS, edge=100, seed=0)
     train, _ = plan.folds[0][0]
     calibration = calibrate_inside(coarse, X, plan, train, SETTINGS, edge=100, seed=0, tuning_seed=3)
@@ -250,7 +251,7 @@ def test_probes_of_intervals_tune_as_those_of_the_scores_do(units: Make) -> None
     linked = coarse.linked.toarray()
     for fit, held in calibration.inner(rest):
         assert not set(plan.groups[train[rest[fit]]]) & set(plan.groups[train[rest[held]]])
-        assert not linked[np.ix_(train[rest[fit]], train[rest[held]])].any(), "one label cell on both sides"
+        assert not linked[np.ix_(train[rest[fit]], train[rest[held]])].any(), "one region on both sides"
     for ours, theirs in zip(calibration.inner(rest), plan.inner(coarse, train[rest], 3), strict=True):
         np.testing.assert_array_equal(ours[1], theirs[1])
 
