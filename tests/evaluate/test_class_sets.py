@@ -17,6 +17,8 @@ from mmgr.evaluate import Units, judge_predictions, predict_everywhere, predict_
 from mmgr.evaluate import calibration as module
 from mmgr.evaluate.calibration import Calibration, FoldPredictions, calibration_folds
 from mmgr.evaluate.class_sets import ClassSets, class_sets, compare, filled
+from mmgr.evaluate.interval_counts import summarise
+from mmgr.evaluate.plans import check_splits
 from mmgr.evaluate.probes import make_probe
 from mmgr.evaluate.tuning import inner_folds
 
@@ -186,6 +188,21 @@ def test_coverage_of_sets_is_counted_by_group_and_by_true_class(town: Make) -> N
     sizes = {name: int(count) for name, count in zip(NAMES, some.values.sum(axis=0), strict=True)}
     mean = sum(share * sizes[name] for name, share in low.classes.items()) / sum(sizes[name] for name in low.classes)
     assert mean == pytest.approx(low.coverage, abs=0.02)
+
+
+def test_a_set_of_all_classes_in_place_of_an_empty_one_is_no_merit(town: Make) -> None:
+    some, _ = town("class", seed=0, side=10)
+    (plan,) = check_splits(some, SETTINGS, edge=100, seed=0)
+    passed = some.values[None, ..., None]  # each unit's true class, in a set of one
+    (record,) = summarise(some, plan, [0.9], passed, features="", probe="")
+    assert (record.coverage, record.width, record.empty, record.sentence[-8:]) == (1.0, 1.0, 0.0, "reached.")
+    passed = passed.copy()
+    passed[:, :20] = 0.0
+    (record,) = summarise(some, plan, [0.9], passed, features="", probe="")
+    assert record.coverage == pytest.approx(0.8)
+    assert record.empty == pytest.approx(0.2)
+    assert record.width == pytest.approx(0.8 + 0.2 * 3)
+    assert not record.reached
 
 
 def test_too_few_units_have_no_sets_and_say_so(town: Make, caplog: pytest.LogCaptureFixture) -> None:

@@ -195,8 +195,8 @@ def test_what_shares_and_sets_do_not_promise_is_said_plainly() -> None:
     sets = replace(RECORD, label="class", classes={"home": 0.95, "work": 0.75}, empty=0.03, groups={}, thirds={})
     assert sets.sentence == (
         "90% sets of classes held the class of 85% of 120 held-out units (60% in the worst fold): NOT reached. "
-        "For 3.0% no class passed: their sets are of all classes, and count as held. The sets are too small for places "
-        "never seen. Short by more than 5 points for units that are work (75%)."
+        "For 3.0% no class passed: they are shown as sets of all classes, and not counted as held. The sets are too "
+        "small for places never seen. Short by more than 5 points for units that are work (75%)."
     )
     assert replace(sets, coverage=0.92).reached
     assert "NOT" not in replace(sets, coverage=0.92).sentence

@@ -197,8 +197,8 @@ def test_the_report_says_of_sets_and_shares_what_their_coverage_does_not() -> No
     assert row["reached"]
     assert row["width"] == "1.6 classes"
     assert row["shortfall"] == (
-        "For 4.0% no class passed: their sets are of all classes, and count as held. Short by more than 5 points for "
-        "units that are park (60%)."
+        "For 4.0% no class passed: they are shown as sets of all classes, and not counted as held. Short by more than "
+        "5 points for units that are park (60%)."
     )
     shares = replace(score, label="shares", together=0.71, width=0.312)
     (row,) = interval_rows([shares], {})

@@ -38,7 +38,7 @@ def summarise(
         Level of each statement.
     said
         Of numbers, lower and upper on the probe's scale, shape ``(seeds, u, 2, levels)``; of shares, the same for each
-        class, shape ``(seeds, u, k, 2, levels)``; of classes, 1 where a class is in the set, and 0 elsewhere, shape
+        class, shape ``(seeds, u, k, 2, levels)``; of classes, 1 where a class passed, and 0 elsewhere, shape
         ``(seeds, u, k, levels)``. NaN for units never tested.
     features, probe
         Names for the record.
@@ -99,10 +99,10 @@ def _of_shares(units: Units, plan: SplitPlan, bounds: NDArray[np.float64], teste
 
 def _of_sets(units: Units, plan: SplitPlan, members: NDArray[np.float64], tested: NDArray[np.bool_]) -> dict[str, Any]:
     passed = np.moveaxis(members, 0, 2) == 1  # (u, k, seeds)
-    sets = np.moveaxis(filled(passed), 2, 0)  # (seeds, u, k)
     true = units.target.argmax(axis=1)
-    held = sets[:, np.arange(len(units)), true].astype(np.float64)
-    size = sets.sum(axis=2)[:, tested]
+    # a set of all classes in place of an empty one holds by construction, and is no merit
+    held = passed[np.arange(len(units)), true].T.astype(np.float64)
+    size = filled(passed).sum(axis=1)[tested]
     names = np.asarray(units.classes, object)[true[tested]].astype(str)
     return {
         **_coverage(units, plan, held, tested),

@@ -18,7 +18,8 @@ class IntervalScore:
     """How often the intervals of one level held for held-out units, under one split.
 
     Of shares each class has an interval, and what is said without a class is the mean over classes. Of classes there is
-    a set in place of an interval: it holds if the true class is in it, and its width is the number of its classes.
+    a set in place of an interval: it holds if the true class is in it, and its width is the number of its classes. An
+    empty set, which is shown as that of all classes, has their number and does not hold.
     """
 
     task: str
@@ -54,7 +55,7 @@ class IntervalScore:
     together: float = float("nan")
     """Share of units for which the intervals of all classes held at once; NaN of what is no distribution."""
     empty: float = float("nan")
-    """Share of units for which no class passed, so that their set is that of all classes; NaN without sets."""
+    """Share of units for which no class passed, so that their set is shown as that of all classes; NaN without sets."""
 
     @property
     def reached(self) -> bool:
@@ -82,7 +83,9 @@ class IntervalScore:
         if self.label == "shares":
             return f"All shares of a unit were inside at once for {self.together:.0%}, which no level promises."
         if self.label == "class" and self.empty > 0:
-            return f"For {self.empty:.1%} no class passed: their sets are of all classes, and count as held."
+            return (
+                f"For {self.empty:.1%} no class passed: they are shown as sets of all classes, and not counted as held."
+            )
         return ""
 
     @property
