@@ -11,6 +11,7 @@ import rasterio
 
 import mmgr
 from mmgr.errors import ConfigError
+from mmgr.evaluate import Results
 
 if TYPE_CHECKING:
     from conftest import City
@@ -65,17 +66,43 @@ def test_classes_and_shares_go_from_start_to_end(run: mmgr.Run) -> None:
         np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=1e-5)
         assert table[task].to_list() == [classes[i] for i in shares.argmax(axis=1)]
         with rasterio.open(run.layout.maps / f"{task}.tif") as raster:
-            assert raster.count == 5
             assert raster.descriptions == (
                 f"{task}: 1 {classes[0]}, 2 {classes[1]}", f"share of {classes[0]}", f"share of {classes[1]}",
+                *(
+                    ["number of possible classes", *(f"{name} is possible" for name in classes)]
+                    if task == "zone"
+                    else [f"{end} end of share of {name}" for end in ("lower", "upper") for name in classes]
+                ),
                 "dissimilarity", "applicable",
             )  # fmt: skip
             centres = table.geometry.centroid
             values = np.array(list(raster.sample(zip(centres.x, centres.y, strict=True))))
         np.testing.assert_allclose(values[:, 1:3], shares, atol=1e-6)
+        of_class = ["set"] if task == "zone" else ["lower", "upper"]
+        sure = [f"{task}_{end}.{name}" for end in of_class for name in classes]
+        sure = ["zone_set_size", *sure] if task == "zone" else sure
+        np.testing.assert_allclose(values[:, 3:-2], table[sure].to_numpy(float), atol=1e-6)
+        own = gpd.read_parquet(run.layout.maps / f"{task}.parquet")
+        assert set(own) > {column.removeprefix(f"{task}_") for column in sure}
         assert (values[:, 0] == shares.argmax(axis=1) + 1).all()
-        for suffix in (".png", "_shares.png", ".parquet"):
+        for suffix in (".png", "_shares.png", "_interval.png", ".parquet"):
             assert (run.layout.maps / f"{task}{suffix}").stat().st_size > 0
+    chosen = [table[f"zone_set.{name}"].to_numpy() for name in ("centre", "edge")]
+    assert (np.where(table["zone"] == "centre", *chosen)).all(), "the class on the map is possible"
+    assert table["zone_set"].to_list() == [
+        " | ".join(name for name, inside in zip(("centre", "edge"), row, strict=True) if inside)
+        for row in zip(*chosen, strict=True)
+    ]
+    records = Results.read(run.layout.evaluation / "scores.json").intervals
+    assert {(r.task, r.label, r.level) for r in records} == {
+        (task, label, level) for task, label in (("zone", "class"), ("function", "shares"), ("cover", "shares"))
+        for level in (0.8, 0.9)
+    }  # fmt: skip
+    summary = (run.layout.evaluation / "summary.txt").read_text(encoding="utf-8")
+    for record in records:
+        assert record.sentence in summary
+        assert f"{record.coverage:.0%}" in page
+    assert '"called": "set"' in page
     for words in ("macro-F1", "Predicted zone: centre", "KL (less is better)", "Paired differences", "[", "softmax"):
         assert words in page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,5 +66,27 @@ def units(grid: Callable[..., gpd.GeoDataFrame], task: Callable[..., Task]) -> C
             weights=sparse.csr_array(sparse.eye_array(len(regions))),
             coverage=np.ones(len(regions)),
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def town(units: Callable[..., Units]) -> Callable[..., tuple[Units, np.ndarray]]:
+    """A town of three classes or shares, half explained by its vectors; what they do not show varies smoothly, too."""
+
+    def make(kind: str, *, seed: int, side: int = 13) -> tuple[Units, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        plain = units(side, values=np.ones(side**2), kind="polygon_rate")
+        places = plain.centres / EDGE
+        distance = np.linalg.norm(places[:, None] - places[None], axis=2)
+        root = np.linalg.cholesky(np.exp(-distance / 5) + 1e-9 * np.eye(len(places)))
+        fields = root @ rng.normal(size=(len(places), 26))
+        shares = np.exp(fields[:, :3] + fields[:, 3:6])
+        shares /= shares.sum(axis=1, keepdims=True)
+        if kind == "class":
+            shares = np.eye(3)[shares.argmax(axis=1)]
+        task = plain.task.model_copy(update={"kind": f"polygon_{kind}", "name": "use"})
+        town = replace(plain, task=task, values=shares, classes=("home", "work", "park"))
+        return town, fields[:, 3:].astype(np.float32)
 
     return make

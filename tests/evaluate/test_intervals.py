@@ -13,14 +13,14 @@ from mmgr.config import Evaluate
 from mmgr.evaluate import (
     IntervalScore,
     Units,
-    judge_predictions,
     predict_everywhere,
     predict_intervals,
     score_intervals,
 )
-from mmgr.evaluate import intervals as module
-from mmgr.evaluate.intervals import TunedOnGroups, beside_groups, calibration_folds
-from mmgr.evaluate.plans import tuning_groups
+from mmgr.evaluate import calibration as module
+from mmgr.evaluate.calibration import Calibration, calibrate_inside, calibrate_on_all, calibration_folds
+from mmgr.evaluate.intervals import number_bounds
+from mmgr.evaluate.plans import check_splits
 from mmgr.evaluate.probes import make_probe
 from mmgr.evaluate.splits import block_of
 from mmgr.evaluate.tuning import inner_folds
@@ -48,9 +48,14 @@ def test_bounds_are_those_of_cv_plus_with_blocks_as_folds(units: Make) -> None:
     folds = calibration_folds(some, np.arange(100), SETTINGS, edge=100, block=200.0, seed=0)
     assert folds is not None
     groups = block_of(some.centres, 200.0)
-    model = TunedOnGroups(make_probe("ridge", seed=0), 0)
-    asked = beside_groups(X[:5], None)
-    found = module._fit_predict(model, beside_groups(X, groups), some.target, folds, asked, [0.8, 0.9])
+    calibration = Calibration(
+        X,
+        some.target,
+        folds,
+        lambda rows: inner_folds(groups[rows], units=len(rows), seed=0),
+        make_probe("ridge", seed=0),
+    )
+    found = number_bounds(calibration, X[:5], [0.8, 0.9])
     # Barber et al. 2021, equation 3.2, written out, each probe tuned on the blocks of its training units
     models = [
         make_probe("ridge", seed=0).fit(
@@ -179,6 +184,33 @@ def test_a_shortfall_is_said_plainly() -> None:
     )
 
 
+def test_what_shares_and_sets_do_not_promise_is_said_plainly() -> None:
+    shares = replace(RECORD, label="shares", classes={"home": 0.95, "work": 0.75}, together=0.66, groups={}, thirds={})
+    assert shares.sentence == (
+        "90% intervals of 2 shares held, on average over these, for 85% of 120 held-out units (60% in the worst fold): "
+        "NOT reached. All shares of a unit were inside at once for 66%, which no level promises. The intervals are too "
+        "narrow for places never seen. Short by more than 5 points for the share of work (75%)."
+    )
+    assert not replace(shares, coverage=0.92).reached, "no mean makes up for a class"
+    sets = replace(RECORD, label="class", classes={"home": 0.95, "work": 0.75}, empty=0.03, groups={}, thirds={})
+    assert sets.sentence == (
+        "90% sets of classes held the class of 85% of 120 held-out units (60% in the worst fold): NOT reached. "
+        "For 3.0% no class passed: they are shown as sets of all classes, and not counted as held. The sets are too "
+        "small for places never seen. Short by more than 5 points for units that are work (75%)."
+    )
+    assert replace(sets, coverage=0.92).reached
+    assert "NOT" not in replace(sets, coverage=0.92).sentence
+    back = IntervalScore.from_json(shares.to_json())
+    assert back.to_json() == shares.to_json()
+    assert np.isnan(back.empty)
+
+
+def test_records_of_numbers_written_before_are_read() -> None:
+    new = {"label", "classes", "together", "empty"}
+    old = {key: value for key, value in RECORD.to_json().items() if key not in new}
+    assert IntervalScore.from_json(old).to_json() == RECORD.to_json()
+
+
 def test_records_survive_json() -> None:
     value = RECORD.to_json()
     assert value["coverage_std"] is None
@@ -191,9 +223,10 @@ def test_records_survive_json() -> None:
 def test_the_probe_of_the_intervals_is_that_of_the_map(units: Make) -> None:
     some, X = town(units, seed=3, side=12)
     predicted = predict_everywhere(some, X)
-    groups = tuning_groups(some, edge=100.0)
-    own = TunedOnGroups(make_probe("ridge", seed=0), 0).fit(beside_groups(X, groups), some.target)
-    np.testing.assert_allclose(some.untransform(own.predict(beside_groups(X, None))), predicted, rtol=1e-5)
+    calibration = calibrate_on_all(some, X, SETTINGS, edge=100, seed=0)
+    assert calibration is not None
+    own = calibration.fit(np.arange(len(some)))
+    np.testing.assert_allclose(some.untransform(own.predict(X)), predicted, rtol=1e-5)
 
 
 def test_units_of_one_coarse_label_cell_calibrate_together(units: Make) -> None:
@@ -206,14 +239,35 @@ def test_units_of_one_coarse_label_cell_calibrate_together(units: Make) -> None:
         assert not set(cell[train]) & set(cell[test])
 
 
-def test_classes_have_no_intervals_but_an_area_of_applicability(units: Make) -> None:
-    some, X = town(units, seed=0, side=12)
-    first = (some.values > np.median(some.values)).astype(float)
-    task = some.task.model_copy(update={"kind": "polygon_class"})
-    classes = replace(some, task=task, values=np.stack([first, 1 - first], axis=1), classes=("dense", "thin"))
-    predicted = predict_everywhere(classes, X)
-    trust = judge_predictions(classes, X, predicted, SETTINGS, edge=100, seed=0)
-    assert trust.intervals is None
-    assert trust.scores == ()
-    assert trust.applicability is not None
-    assert trust.applicability.applicable.mean() > 0.9
+def test_probes_of_intervals_tune_as_those_of_the_scores_do(units: Make) -> None:
+    some, X = town(units, seed=0)
+    shared = sparse.csr_array((sparse.eye_array(256) + sparse.eye_array(256, k=1)) / 2)
+    coarse = replace(some, weights=shared)  # each unit has a region in common with the next, across blocks
+    (plan,) = check_splits(coarse, SETTINGS, edge=100, seed=0)
+    train, _ = plan.folds[0][0]
+    calibration = calibrate_inside(coarse, X, plan, train, SETTINGS, edge=100, seed=0, tuning_seed=3)
+    assert calibration is not None
+    rest, _ = calibration.folds[0]
+    linked = coarse.linked.toarray()
+    for fit, held in calibration.inner(rest):
+        assert not set(plan.groups[train[rest[fit]]]) & set(plan.groups[train[rest[held]]])
+        assert not linked[np.ix_(train[rest[fit]], train[rest[held]])].any(), "one region on both sides"
+    for ours, theirs in zip(calibration.inner(rest), plan.inner(coarse, train[rest], 3), strict=True):
+        np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_without_groups_or_with_one_a_probe_tunes_on_blocks_of_its_units(units: Make) -> None:
+    some = units(12)
+    (plan,) = check_splits(some, SETTINGS, edge=100, seed=0)
+    rows = np.flatnonzero(some.group == "west")
+    centres = some.centres[rows]
+
+    def beside_fitted(groups: np.ndarray | None, **changed: bool) -> float:
+        inner = replace(plan, groups=groups, **changed).inner(some, rows, 0)
+        assert sorted(np.concatenate([held for _, held in inner])) == list(range(len(rows)))
+        near = [np.linalg.norm(centres[h][:, None] - centres[f][None], axis=2).min(axis=1) < 101 for f, h in inner]
+        return float(np.concatenate(near).mean())
+
+    for groups in (None, np.zeros(144, np.int64)):
+        assert beside_fitted(groups) < 0.85
+        assert beside_fitted(groups, optimistic=True) > 0.95, "a random split asks about neighbours of known units"

@@ -1,18 +1,30 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from PIL import Image
 
 from mmgr.config import Task
 from mmgr.evaluate import IntervalScore
+from mmgr.maps.class_maps import set_size_map
+from mmgr.maps.colours import readable
 from mmgr.maps.explorer import Explorer
 from mmgr.maps.figures import prediction_map
-from mmgr.maps.predictions import beware, columns_of, prediction_figures, prediction_layer
+from mmgr.maps.predictions import (
+    beware,
+    class_figures,
+    columns_of,
+    prediction_figures,
+    prediction_layer,
+    prediction_layers,
+    widest_of,
+)
 from mmgr.maps.reliance import applicability_sentence, interval_rows
 
 TASK = Task(name="population", path=Path("a.gpkg"), kind="polygon_total", column="people", unit="people/km²")
@@ -111,3 +123,86 @@ def test_the_share_outside_is_said() -> None:
     facts = {"task": "population", "regions": 1000, "outside": 120, "share_outside": 0.12}
     assert applicability_sentence(facts).startswith("population: 120 of 1,000 regions (12.0%) are less like")
     assert "all 1,000 regions are like" in applicability_sentence(facts | {"outside": 0, "share_outside": 0.0})
+
+
+NAMES = ["home", "work", "park"]
+
+
+def class_predictions(count: int, *, sets: bool) -> pd.DataFrame:
+    shares = np.random.default_rng(0).dirichlet([1.0] * 3, count)
+    table = {"zone": np.array(NAMES)[shares.argmax(axis=1)]} | {f"zone.{n}": shares[:, i] for i, n in enumerate(NAMES)}
+    if not sets:
+        lower = {f"zone_lower.{n}": shares[:, i] * 0.5 for i, n in enumerate(NAMES)}
+        return pd.DataFrame(table | lower | {f"zone_upper.{n}": shares[:, i] for i, n in enumerate(NAMES)})
+    members = shares > 0.3
+    text = [" | ".join(np.array(NAMES)[row]) for row in members]
+    whole = {f"zone_set.{n}": members[:, i] for i, n in enumerate(NAMES)}
+    return pd.DataFrame(table | {"zone_set": text, "zone_set_size": members.sum(axis=1).astype(float)} | whole)
+
+
+def of_kind(label: str) -> Task:
+    return Task(name="zone", path=Path("a.gpkg"), kind=f"polygon_{label}", column="zone")  # type: ignore[arg-type]
+
+
+def test_classes_have_a_map_of_how_many_are_possible(grid: gpd.GeoDataFrame) -> None:
+    table = class_predictions(len(grid), sets=True)
+    figures = dict(class_figures(grid, table, of_kind("class"), (0.8, 0.9)))
+    assert list(figures) == ["zone", "zone_shares", "zone_interval"]
+    title = "How sure: number of classes in the 90% set of zone"
+    sizes = table["zone_set_size"].to_numpy()
+    assert figures["zone_interval"] == set_size_map(grid, sizes, 3, title=title)
+    drawn = pixels(figures["zone_interval"])
+    for size, part in zip(*np.unique(sizes, return_counts=True), strict=True):
+        colour = np.round(255 * np.array(colormaps["viridis"]((size - 1) / 2)[:3]))
+        found = (np.abs(drawn - colour) <= 1).all(axis=2).mean()
+        assert found > 0.4 * part / len(grid), f"sets of {size}"
+    assert list(dict(class_figures(grid, table, of_kind("class"), ()))) == ["zone", "zone_shares"]
+
+
+def test_shares_have_a_map_of_their_widest_interval(grid: gpd.GeoDataFrame) -> None:
+    table = class_predictions(len(grid), sets=False)
+    figures = dict(class_figures(grid, table, of_kind("shares"), (0.9,)))
+    assert list(figures) == ["zone", "zone_shares", "zone_interval"]
+    widest = widest_of(columns_of(table, "zone"))
+    assert widest is not None
+    np.testing.assert_allclose(widest, table[[f"zone.{name}" for name in NAMES]].max(axis=1) / 2)
+    title = "How sure: widest 90% interval of a share of zone"
+    assert figures["zone_interval"] == prediction_map(grid, widest, title=title, unit="share")
+
+
+def test_the_tooltip_has_the_set_of_classes_or_the_interval_of_a_share(grid: gpd.GeoDataFrame) -> None:
+    table = class_predictions(len(grid), sets=True)
+    table.loc[3, "zone_set"] = None
+    payload = Explorer(grid, prediction_layers(table, of_kind("class"), (0.8, 0.9))).payload()["layers"]
+    assert (payload[0]["called"], payload[0]["level"]) == ("set", "90%")
+    assert payload[0]["intervals"][:3] == table["zone_set"].to_list()[:3]
+    assert payload[0]["intervals"][3] is None
+    assert payload[1]["intervals"] is None
+    table = class_predictions(len(grid), sets=False)
+    payload = Explorer(grid, prediction_layers(table, of_kind("shares"), (0.9,))).payload()["layers"]
+    assert payload[0]["intervals"] is None
+    assert payload[1]["called"] == "interval"
+    assert payload[1]["intervals"][0] == (
+        f"{readable(table['zone_lower.home'][0])} to {readable(table['zone_upper.home'][0])}"
+    )
+
+
+def test_the_report_says_of_sets_and_shares_what_their_coverage_does_not() -> None:
+    score = IntervalScore(
+        task="zone", split="blocks", features="vectors", probe="logistic", level=0.9, coverage=0.93, coverage_std=0.02,
+        lowest_fold=0.8, width=1.62, width_median=2.0, width_share=0.54, n_units=120, seeds=2, folds=5,
+        label="class", classes={"home": 0.97, "park": 0.6}, empty=0.04,
+    )  # fmt: skip
+    (row,) = interval_rows([score], {})
+    assert row["reached"]
+    assert row["width"] == "1.6 classes"
+    assert row["shortfall"] == (
+        "For 4.0% no class passed: they are shown as sets of all classes, and not counted as held. Short by more than "
+        "5 points for units that are park (60%)."
+    )
+    shares = replace(score, label="shares", together=0.71, width=0.312)
+    (row,) = interval_rows([shares], {})
+    assert row["width"] == "0.312"
+    assert not row["reached"], "the share of one class is clearly short"
+    assert row["shortfall"].startswith("All shares of a unit were inside at once for 71%, which no level promises.")
+    assert "Short by more than 5 points for the share of park (60%)." in row["shortfall"]

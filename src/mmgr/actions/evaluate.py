@@ -61,10 +61,17 @@ def act(config: Config, layout: Layout) -> None:
         for name, column in prediction_columns(units, values).items():
             predictions[name] = column
         trust = judge_predictions(
-            units, features[main], values, config.evaluate, edge=store.info.edge, seed=config.seed, features_name=main
+            units,
+            features[main],
+            values,
+            config.evaluate,
+            edge=store.info.edge,
+            seed=config.seed,
+            features_name=main,
+            parts=parts.get(main, ()),
         )
         for name, column in trust.columns().items():
-            predictions[f"{task.name}_{name}"] = column if column.dtype == bool else column.astype(np.float32)
+            predictions[f"{task.name}_{name}"] = column if column.dtype.kind in "bO" else column.astype(np.float32)
         intervals += trust.scores
         if trust.applicability is not None:
             applicability.append(trust.applicability.facts(task.name))

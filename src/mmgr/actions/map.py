@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def act(config: Config, layout: Layout) -> None:
         for task in config.tasks:
             names = predicted_classes(predictions, task.name)
             if names:
-                _write_classes(aside, task, predictions, names, tags if grid else None)
+                _write_classes(aside, task, predictions, names, config.evaluate.intervals, tags if grid else None)
                 continue
             of_task = columns_of(predictions, task.name)
             for name, png in prediction_figures(regions, of_task, task, config.evaluate.intervals):
@@ -62,19 +63,34 @@ def act(config: Config, layout: Layout) -> None:
 
 
 def _write_classes(
-    folder: Path, task: Task, predictions: gpd.GeoDataFrame, names: list[str], tags: dict[str, str] | None
+    folder: Path,
+    task: Task,
+    predictions: gpd.GeoDataFrame,
+    names: list[str],
+    levels: Sequence[float],
+    tags: dict[str, str] | None,
 ) -> None:
-    """Draw the largest share and all shares; as a COG too where there are tags for one."""
+    """Draw the largest share, all shares and how sure they are; as a COG too where there are tags for one."""
     regions = predictions[["group", "geometry"]]
     shares = predicted_shares(predictions, task.name)
     trust = columns_of(predictions, task.name).drop(columns="value")
-    for name, png in class_figures(regions, predictions, task):
+    for name, png in class_figures(regions, predictions, task, levels):
         write_png(folder / f"{name}.png", png)
     table = predictions[["group", "geometry", task.name, *(f"{task.name}.{name}" for name in names)]].join(trust)
-    write_geoparquet(folder / f"{task.name}.parquet", table, {"software": version("mmgr"), "classes": names})
+    facts = {"software": version("mmgr"), "classes": names, "level": max(levels, default=None)}
+    write_geoparquet(folder / f"{task.name}.parquet", table, facts)
     if tags is not None:
         largest = dominant(shares).astype(np.float64)
+        trust = trust.drop(columns="set", errors="ignore")  # a band has no text
         bands = [np.where(largest < 0, np.nan, largest + 1), *shares.T, *trust.to_numpy(np.float64).T]
         legend = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
-        titles = [f"{task.name}: {legend}", *(f"share of {name}" for name in names), *trust.columns]
+        titles = [f"{task.name}: {legend}", *(f"share of {name}" for name in names), *map(_band, trust.columns)]
         write_cog(folder / f"{task.name}.tif", regions, np.column_stack(bands), names=titles, tags=tags, classes=True)
+
+
+def _band(column: str) -> str:
+    """Describe a band of what stands beside predicted classes."""
+    what, _, name = column.partition(".")
+    if not name:
+        return {"set_size": "number of possible classes"}.get(column, column)
+    return f"{name} is possible" if what == "set" else f"{what} end of share of {name}"

@@ -37,6 +37,12 @@ _LEARNED_FROM = {
     POI: "points of interest alone",
 }
 
+_HOW_SURE = {
+    "number": "Upper minus lower end of each prediction's interval: the wider, the less is known.",
+    "class": "How many classes are possible: the more, the less is known. Where no class passed, all are possible.",
+    "shares": "Upper minus lower end of the widest interval of a class's share: the wider, the less is known.",
+}
+
 
 def act(config: Config, layout: Layout) -> None:
     """Gather what the earlier stages wrote, and write the page."""
@@ -109,7 +115,7 @@ def _maps(config: Config, layout: Layout) -> list[MapImage]:
             shown.append(MapImage(f"{title}: shares", shares, layout.maps / f"{task.name}_shares.png"))
         width = layout.maps / f"{task.name}_interval.png"
         if width.is_file():
-            caption = "Upper minus lower end of each prediction's interval: the wider, the less is known."
+            caption = _HOW_SURE[task.label]
             shown.append(MapImage(f"How sure: {task.title}", caption, width))
     caption = "Three principal components of the vectors as red, green and blue."
     return [*shown, MapImage("Embeddings", caption, layout.maps / "embeddings.png")]

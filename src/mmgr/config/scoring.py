@@ -197,8 +197,9 @@ class Evaluate(Section):
     """What is drawn from the training part of each fold, larger shares on top of smaller ones: single units, as where
     places are surveyed here and there, or whole blocks, as where districts are."""
     intervals: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.8, 0.9)
-    """Levels of prediction intervals. How often each held is measured on held-out places; predictions everywhere carry
-    the highest. An empty list leaves intervals out."""
+    """Levels of prediction intervals: of numbers, of the share of each class, and of sets of classes that are possible.
+    How often each held is measured on held-out places; predictions everywhere carry the highest. An empty list leaves
+    intervals out."""
 
     @model_validator(mode="after")
     def _column_is_named(self) -> Evaluate:

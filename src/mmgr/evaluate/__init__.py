@@ -2,9 +2,11 @@
 
 from mmgr.evaluate.applicability import Applicability, area_of_applicability
 from mmgr.evaluate.baselines import poi_density_features
+from mmgr.evaluate.class_sets import ClassSets, predict_sets
+from mmgr.evaluate.coverage import score_intervals
 from mmgr.evaluate.differences import Difference, paired_difference
 from mmgr.evaluate.interval_scores import IntervalScore
-from mmgr.evaluate.intervals import Intervals, predict_intervals, score_intervals
+from mmgr.evaluate.intervals import Intervals, predict_intervals
 from mmgr.evaluate.labels import read_units
 from mmgr.evaluate.metrics import (
     METRICS,
@@ -28,6 +30,7 @@ from mmgr.evaluate.protocols import PROTOCOLS, Protocol, get_protocol
 from mmgr.evaluate.records import Measured, Score, Scores
 from mmgr.evaluate.results import Results
 from mmgr.evaluate.scores import score_features, score_predictions
+from mmgr.evaluate.share_intervals import ShareIntervals, predict_share_intervals
 from mmgr.evaluate.splits import LeaveOneGroupOut, OwnFolds, RandomFolds, SpatialBlocks, Splitter, choose_block
 from mmgr.evaluate.trust import Trust, judge_predictions
 from mmgr.evaluate.units import Units
@@ -36,6 +39,7 @@ __all__ = [
     "METRICS",
     "PROTOCOLS",
     "Applicability",
+    "ClassSets",
     "Difference",
     "IntervalScore",
     "Intervals",
@@ -47,6 +51,7 @@ __all__ = [
     "Results",
     "Score",
     "Scores",
+    "ShareIntervals",
     "SpatialBlocks",
     "SplitPlan",
     "Splitter",
@@ -72,6 +77,8 @@ __all__ = [
     "poi_density_features",
     "predict_everywhere",
     "predict_intervals",
+    "predict_sets",
+    "predict_share_intervals",
     "r2",
     "read_units",
     "ridge_probe",

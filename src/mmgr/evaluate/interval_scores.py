@@ -1,27 +1,26 @@
-"""How often prediction intervals held, as records and in words."""
+"""How often prediction intervals and sets of classes held, as records and in words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from mmgr.config import LabelKind
 
-from mmgr.evaluate.plans import SplitPlan
-from mmgr.evaluate.splits import MIN_GROUP
-from mmgr.evaluate.units import Units
-
-_THIRDS = ("low", "middle", "high")
 _TOLERANCE = 0.05
 """A part of the units may fall short by this much before it is named."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntervalScore:
-    """How often the intervals of one level held for held-out units, under one split."""
+    """How often the intervals of one level held for held-out units, under one split.
+
+    Of shares each class has an interval, and what is said without a class is the mean over classes. Of classes there is
+    a set in place of an interval: it holds if the true class is in it, and its width is the number of its classes. An
+    empty set, which is shown as that of all classes, has their number and does not hold.
+    """
 
     task: str
     split: str
@@ -39,39 +38,71 @@ class IntervalScore:
     """Mean width on the label's own scale."""
     width_median: float
     width_share: float
-    """Mean width on the scale of the probe, over the range of the labels there: 1 says nothing at all."""
+    """Mean width on the scale of the probe, over the range of the labels there; or mean size of sets, over the number
+    of classes. 1 says nothing at all."""
     n_units: int
     seeds: int
     folds: int
     groups: Mapping[str, float] = field(default_factory=dict)
     """Coverage in each group of at least :data:`~mmgr.evaluate.splits.MIN_GROUP` units."""
     thirds: Mapping[str, float] = field(default_factory=dict)
-    """Coverage in the `low`, `middle` and `high` third of units, by the middle of their intervals."""
+    """Coverage in the `low`, `middle` and `high` third of intervals, by their middle; empty of sets."""
+    label: LabelKind = "number"
+    """What was predicted: it says what held."""
+    classes: Mapping[str, float] = field(default_factory=dict)
+    """Coverage of each class's intervals; of sets, in units that truly are of the class, of which there are at least
+    :data:`~mmgr.evaluate.splits.MIN_GROUP`."""
+    together: float = float("nan")
+    """Share of units for which the intervals of all classes held at once; NaN of what is no distribution."""
+    empty: float = float("nan")
+    """Share of units for which no class passed, so that their set is shown as that of all classes; NaN without sets."""
 
     @property
     def reached(self) -> bool:
-        """Whether the coverage, in whole per cent, is at least the level."""
-        return round(100 * self.coverage) >= round(100 * self.level)
+        """Whether the coverage, in whole per cent, is at least the level; of shares, that of no class clearly less."""
+        short_class = self.label == "shares" and bool(_short_of(self.classes, self.level))
+        return round(100 * self.coverage) >= round(100 * self.level) and not short_class
 
     @property
     def sentence(self) -> str:
         """What the record says, in words that do not flatter."""
+        what = {
+            "number": "intervals held for",
+            "class": "sets of classes held the class of",
+            "shares": f"intervals of {len(self.classes)} shares held, on average over these, for",
+        }[self.label]
         text = (
-            f"{self.level:.0%} intervals held for {self.coverage:.0%} of {self.n_units:,} held-out units "
+            f"{self.level:.0%} {what} {self.coverage:.0%} of {self.n_units:,} held-out units "
             f"({self.lowest_fold:.0%} in the worst fold): {'reached' if self.reached else 'NOT reached'}."
         )
-        return f"{text} {self.shortfall}".strip()
+        return " ".join(part for part in (text, self.remark, self.shortfall) if part)
+
+    @property
+    def remark(self) -> str:
+        """What the coverage alone does not say of shares and sets, in words; empty of numbers."""
+        if self.label == "shares":
+            return f"All shares of a unit were inside at once for {self.together:.0%}, which no level promises."
+        if self.label == "class" and self.empty > 0:
+            return (
+                f"For {self.empty:.1%} no class passed: they are shown as sets of all classes, and not counted as held."
+            )
+        return ""
 
     @property
     def shortfall(self) -> str:
         """Where the intervals held for fewer units than they should, in words; empty if nowhere."""
-        parts = [] if self.reached else ["The intervals are too narrow for places never seen."]
+        plain = "The sets are too small" if self.label == "class" else "The intervals are too narrow"
+        parts = [] if self.reached else [f"{plain} for places never seen."]
         places = _short_of(self.groups, self.level)
         if places:
             parts.append(f"Short by more than 5 points in {places}.")
         kinds = _short_of(self.thirds, self.level)
         if kinds:
             parts.append(f"Short by more than 5 points where predictions are {kinds}.")
+        classes = _short_of(self.classes, self.level)
+        if classes:
+            whose = "units that are" if self.label == "class" else "the share of"
+            parts.append(f"Short by more than 5 points for {whose} {classes}.")
         return " ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
@@ -96,77 +127,3 @@ class IntervalScore:
 def _short_of(shares: Mapping[str, float], level: float) -> str:
     """Name the parts in which intervals held clearly less often than they should."""
     return ", ".join(f"{name} ({share:.0%})" for name, share in shares.items() if share < level - _TOLERANCE)
-
-
-def summarise(
-    units: Units,
-    plan: SplitPlan,
-    levels: Sequence[float],
-    bounds: NDArray[np.float64],
-    *,
-    features: str,
-    probe: str,
-) -> list[IntervalScore]:
-    """Count how often bounds hold the labels.
-
-    Parameters
-    ----------
-    units
-        The labelled units.
-    plan
-        The split, whose folds tell which units were tested together.
-    levels
-        Level of each pair of bounds.
-    bounds
-        Lower and upper on the probe's scale, shape ``(seeds, u, 2, levels)``; NaN for units never tested.
-    features, probe
-        Names for the record.
-    """
-    return [
-        _summary(units, plan, level, bounds[..., place], features=features, probe=probe)
-        for place, level in enumerate(levels)
-    ]
-
-
-def _summary(
-    units: Units, plan: SplitPlan, level: float, bounds: NDArray[np.float64], *, features: str, probe: str
-) -> IntervalScore:
-    tested = ~np.isnan(bounds[0, :, 0])
-    held = ((bounds[:, :, 0] <= units.target) & (units.target <= bounds[:, :, 1]))[:, tested]  # (seeds, tested)
-    own = units.untransform(bounds[:, tested, 1]) - units.untransform(bounds[:, tested, 0])
-    on_target = (bounds[:, tested, 1] - bounds[:, tested, 0]).mean()
-    by_fold = [
-        float(((b[test, 0] <= units.target[test]) & (units.target[test] <= b[test, 1])).mean())
-        for folds, b in zip(plan.folds, bounds, strict=True)
-        for _, test in folds
-    ]
-    by_seed = held.mean(axis=1)
-    share = held.mean(axis=0)
-    middle = bounds[0, tested].mean(axis=1)
-    third = np.digitize(middle, np.quantile(middle, [1 / 3, 2 / 3]))
-    return IntervalScore(
-        task=units.task.name,
-        split=plan.kind,
-        features=features,
-        probe=probe,
-        level=float(level),
-        coverage=float(by_seed.mean()),
-        coverage_std=float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan"),
-        lowest_fold=min(by_fold),
-        width=float(own.mean()),
-        width_median=float(np.median(own)),
-        width_share=float(on_target / np.ptp(units.target)),
-        n_units=int(tested.sum()),
-        seeds=len(plan.folds),
-        folds=len(plan.folds[0]),
-        groups=_means(share, units.group[tested].astype(str), least=MIN_GROUP),
-        thirds=_means(share, np.array(_THIRDS)[third], least=1, names=_THIRDS),
-    )
-
-
-def _means(
-    values: NDArray[np.float64], groups: NDArray[np.str_], *, least: int, names: Iterable[str] | None = None
-) -> dict[str, float]:
-    """Return the mean of each named group with enough members."""
-    members = {str(name): groups == name for name in (np.unique(groups) if names is None else names)}
-    return {name: float(values[member].mean()) for name, member in members.items() if name and member.sum() >= least}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ class SplitPlan:
     buffer: float
     optimistic: bool
     groups: Rows | None = None
-    """Number of each unit's block or group, on which probes tune; None where they tune on random units."""
+    """Number of each unit's block or group, on which probes tune; without them, they make blocks of their own."""
     chosen_by: str = ""
     """How the edge of a block was chosen: `given`, `variogram` or `extent`; empty without blocks."""
     protocol: Protocol | None = None
@@ -87,12 +88,7 @@ class SplitPlan:
 
     def inner(self, units: Units, train: Rows, seed: int) -> Inner:
         """Return the inner folds of some training units."""
-        return inner_folds(
-            None if self.groups is None else self.groups[train],
-            units=len(train),
-            seed=seed,
-            linked=units.linked[train][:, train],
-        )
+        return inner_blocks(units, train, self.groups, seed, apart=not self.optimistic)
 
 
 def check_splits(units: Units, settings: Evaluate, *, edge: float, seed: int) -> list[SplitPlan]:
@@ -196,6 +192,37 @@ def tuning_groups(units: Units, *, edge: float, among: np.ndarray | None = None)
         return np.asarray(np.unique(names_of(among), return_inverse=True)[1], np.int64)
     try:
         return block_of(units.anchors, choose_block(units.anchors, edge=edge, folds=2))
+    except SplitError:
+        return None
+
+
+def inner_blocks(units: Units, rows: Rows, groups: Rows | None, seed: int, *, apart: bool = True) -> Inner:
+    """Return the inner folds on which a probe of some units tunes.
+
+    Parameters
+    ----------
+    units, rows
+        The labelled units, and those that the probe is fitted on.
+    groups
+        Block or group of each unit, shape ``(u,)``.
+    seed
+        Of the groups' order.
+    apart
+        Whether units that are all of one group, or of none, are divided into blocks of their own; otherwise they are
+        dealt at random, as those that are predicted next to known ones.
+    """
+    own = None if groups is None else groups[rows]
+    if apart and (own is None or len(np.unique(own)) < 2):
+        own = _blocks_within(units, rows)
+    return inner_folds(own, units=len(rows), seed=seed, linked=units.linked[rows][:, rows])
+
+
+def _blocks_within(units: Units, rows: Rows) -> Rows | None:
+    """Return the block of each of some units, in blocks chosen for them; None where they do not fill two."""
+    anchors = units.anchors[rows]
+    try:
+        edge = math.sqrt(float(np.median(units.geometry.area)))
+        return block_of(anchors, choose_block(anchors, edge=edge, folds=2))
     except SplitError:
         return None
 

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgr.evaluate.parts import Widths
-from mmgr.evaluate.plans import tuning_groups
+from mmgr.evaluate.plans import inner_blocks, tuning_groups
 from mmgr.evaluate.probes import ProbeName, make_probe
-from mmgr.evaluate.tuning import inner_folds
 from mmgr.evaluate.units import Units
 
 
@@ -43,7 +42,7 @@ def predict_everywhere(
         raise ValueError(f"task {units.task.name}: the features are unknown for all labelled units")
     edge = math.sqrt(float(np.median(units.geometry.area)))
     groups = tuning_groups(units, edge=edge)
-    inner = inner_folds(groups, units=len(units), seed=seed, linked=units.linked)
+    inner = inner_blocks(units, np.arange(len(units)), groups, seed)
     model = make_probe(probe, seed=seed, kind=units.task.label, loss=units.task.loss, parts=parts)
     model.fit(X, units.target, inner=inner)
     known = ~np.isnan(features).all(axis=1)

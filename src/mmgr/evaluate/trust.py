@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 
 from mmgr.config import Evaluate
 from mmgr.evaluate.applicability import Applicability, area_of_applicability
+from mmgr.evaluate.calibration import calibration_folds
+from mmgr.evaluate.class_sets import ClassSets, predict_sets
+from mmgr.evaluate.coverage import score_intervals
 from mmgr.evaluate.interval_scores import IntervalScore
-from mmgr.evaluate.intervals import Intervals, calibration_folds, predict_intervals, score_intervals
+from mmgr.evaluate.intervals import Intervals, predict_intervals
+from mmgr.evaluate.parts import Widths
+from mmgr.evaluate.share_intervals import ShareIntervals, predict_share_intervals
 from mmgr.evaluate.units import Units
 
 
@@ -21,15 +26,16 @@ class Trust:
     """What is known of the predictions of one task in all ``n`` regions."""
 
     scores: tuple[IntervalScore, ...]
-    intervals: Intervals | None
+    intervals: Intervals | ShareIntervals | ClassSets | None
+    """What may be true instead, by the kind of label; None where the units are too few."""
     applicability: Applicability | None
     """None where the units are too few for blocks."""
 
     def columns(self) -> Mapping[str, NDArray[Any]]:
-        """Return the columns that stand beside predictions: ``lower, upper, dissimilarity, applicable``."""
+        """Return the columns that stand beside predictions: those of the intervals, ``dissimilarity, applicable``."""
         found: dict[str, NDArray[Any]] = {}
         if self.intervals is not None:
-            found |= {"lower": self.intervals.lower, "upper": self.intervals.upper}
+            found |= self.intervals.columns()
         if self.applicability is not None:
             found |= {
                 "dissimilarity": self.applicability.dissimilarity,
@@ -47,6 +53,7 @@ def judge_predictions(
     edge: float,
     seed: int,
     features_name: str = "",
+    parts: Widths = (),
 ) -> Trust:
     """Give predictions their intervals, measure how often such intervals hold, and find where the model applies.
 
@@ -57,7 +64,8 @@ def judge_predictions(
     features
         Vectors of all regions, shape ``(n, d)``; NaN where unknown.
     predicted
-        Predictions of all regions on the label's own scale, shape ``(n,)``; NaN where there are none.
+        Predictions of all regions on the label's own scale, shape ``(n,)``, or shares of classes, shape ``(n, k)``; NaN
+        where there are none.
     settings
         Splits, folds, blocks and levels.
     edge
@@ -66,12 +74,15 @@ def judge_predictions(
         Of folds and probes.
     features_name
         What the features are called in the tables.
+    parts
+        Numbers of columns of the parts of the vectors, which the probe weighs against each other.
     """
-    scores = score_intervals(units, features, settings, edge=edge, seed=seed, features_name=features_name)
-    intervals = predict_intervals(units, features, predicted, settings, edge=edge, seed=seed)
+    scores = score_intervals(units, features, settings, edge=edge, seed=seed, features_name=features_name, parts=parts)
+    predict = {"number": predict_intervals, "class": predict_sets, "shares": predict_share_intervals}[units.task.label]
+    intervals = predict(units, features, predicted, settings, edge=edge, seed=seed, parts=parts)
     rows = np.arange(len(units))
     folds = calibration_folds(units, rows, settings, edge=edge, block=settings.block, seed=seed)
     # of a region without a prediction, as in a city that the task is not about, there is nothing to say
     asked = np.where(np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)[:, None], features, np.nan)
-    area = None if folds is None else area_of_applicability(units, features, folds, asked=asked, seed=seed)
+    area = None if folds is None else area_of_applicability(units, features, folds, asked=asked, seed=seed, parts=parts)
     return Trust(tuple(scores), intervals, area)

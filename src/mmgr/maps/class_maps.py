@@ -1,10 +1,10 @@
-"""Maps of classes as PNG: the class with the largest share in each region, and the share of each class."""
+"""Maps of classes as PNG: the class with the largest share, the share of each class, and how many are possible."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import geopandas as gpd
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
 from mmgr.maps.colours import COLOUR_MAP, MISSING, Scale, class_colours
-from mmgr.maps.figures import MapLayout, draw_map, draw_regions, panels_with_values
+from mmgr.maps.figures import Legend, MapLayout, draw_map, draw_regions, panels_with_values
 from mmgr.maps.panels import enlargement, fit_bounds
 from mmgr.maps.style import DPI, LINE, PAPER, WIDTH, draw_png
 
@@ -75,17 +75,74 @@ def class_map(
     if (classes < 0).any():
         notes.append("Grey: no value.")
     palette = class_colours(len(names)) / 255
-    met = [number for number in range(len(names)) if (classes == number).any()]
+    met = {names[number]: palette[number] for number in range(len(names)) if (classes == number).any()}
+    legend = _patches(met)
+    return draw_map(regions, coloured(classes, len(names)), title=title, notes=notes, legend=legend, hatched=hatched)
 
-    def legend(figure: Figure, layout: MapLayout) -> None:
+
+def set_size_map(
+    regions: gpd.GeoDataFrame,
+    sizes: ArrayLike,
+    number: int,
+    *,
+    title: str,
+    note: str = "",
+    hatched: NDArray[np.bool_] | None = None,
+) -> bytes:
+    """Draw how many classes are possible in each region, with a legend of the numbers that occur.
+
+    Parameters
+    ----------
+    regions
+        In a projected CRS, with ``group``.
+    sizes
+        Number of classes in each region's set, shape ``(n,)``; grey where not finite.
+    number
+        How many classes there are.
+    title, note
+        Text above and below the map.
+    hatched
+        Regions to draw with lines across, shape ``(n,)``: those to which the model does not apply.
+
+    Returns
+    -------
+    A PNG of 1,500 pixels' width.
+    """
+    count = np.asarray(sizes, np.float64)
+    hatched = np.zeros(len(count), bool) if hatched is None else hatched & np.isfinite(count)
+    scale = Scale(low=1.0, high=float(max(number, 2)), log=False, below=False, above=False)
+    shown, without = panels_with_values(regions, count)
+    notes = ["One class: the others were left out. All classes: none could be.", *([note] if note else [])]
+    if without:
+        notes.append(f"No values, not shown: {textwrap.shorten(', '.join(without), 90)}.")
+    regions, count, hatched = regions[shown], count[shown], hatched[shown]
+    if not np.isfinite(count).all():
+        notes.append("Grey: no value.")
+    met = np.unique(count[np.isfinite(count)])
+    colours = {_of_classes(int(size), number): scale.colours([size])[0] / 255 for size in met}
+    legend = _patches(colours)
+    return draw_map(regions, scale.colours(count), title=title, notes=notes, legend=legend, hatched=hatched)
+
+
+def _of_classes(size: int, number: int) -> str:
+    """Write how many classes are possible."""
+    return f"all {size}" if size == number else "1 class" if size == 1 else f"{size} classes"
+
+
+def _patches(colours: Mapping[str, NDArray[np.float64]]) -> Legend:
+    """Return what draws a legend of named colours beside the map."""
+
+    def draw(figure: Figure, layout: MapLayout) -> None:
         left, bottom, width, height = layout.box(layout.columns - 1)
-        handles = [Patch(color=palette[i], label="\n".join(textwrap.wrap(names[i], 15)[:2])) for i in met]
+        handles = [
+            Patch(color=colour, label="\n".join(textwrap.wrap(name, 15)[:2])) for name, colour in colours.items()
+        ]
         place = (left + width + 0.08 / WIDTH, bottom + height)
-        size = 8 if len(met) <= 16 else 6
+        size = 8 if len(colours) <= 16 else 6
         look = {"handlelength": 0.9, "borderaxespad": 0.0, "handletextpad": 0.5, "fontsize": size}
         figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, **look)
 
-    return draw_map(regions, coloured(classes, len(names)), title=title, notes=notes, legend=legend, hatched=hatched)
+    return draw
 
 
 def share_maps(regions: gpd.GeoDataFrame, shares: ArrayLike, names: Sequence[str], *, title: str) -> bytes:

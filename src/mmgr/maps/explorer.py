@@ -39,7 +39,9 @@ class Layer:
     """Lower end of each value's interval, shape ``(n,)``."""
     upper: NDArray[Any] | None = None
     level: float = 0.0
-    """Share of places that the intervals should hold for."""
+    """Share of places that the intervals or sets should hold for."""
+    sets: Sequence[str | None] | None = None
+    """Where the numbers are classes, those that are possible in each region, as text."""
     doubtful: NDArray[np.bool_] | None = None
     """Regions to which the model does not apply, shape ``(n,)``; drawn with a line across."""
 
@@ -111,7 +113,7 @@ def _rings(geometry: NDArray[np.object_], origin: NDArray[np.float64], edge: flo
 def _layer(layer: Layer) -> dict[str, Any]:
     values = np.asarray(layer.values)
     if values.ndim == 2:
-        plain = {"intervals": None, "level": None, "doubtful": None}
+        plain = {"intervals": None, "level": None, "called": "interval", "doubtful": None}
         return {"title": layer.title, "unit": "", "colours": _bytes(values), "values": None, "legend": None, **plain}
     if len(layer.names):
         palette = class_colours(len(layer.names))
@@ -120,8 +122,9 @@ def _layer(layer: Layer) -> dict[str, Any]:
             "unit": layer.unit,
             "colours": _bytes(coloured(values, len(layer.names))),
             "values": [layer.names[value] if value >= 0 else None for value in values],
-            "intervals": None,
-            "level": None,
+            "intervals": None if layer.sets is None else list(layer.sets),
+            "level": None if layer.sets is None else f"{layer.level:.0%}",
+            "called": "set",
             "doubtful": _rows(layer.doubtful, values >= 0),
             "legend": {"classes": [[hex_colour(palette[i]), layer.names[i]] for i in np.unique(values[values >= 0])]},
         }
@@ -138,6 +141,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "values": [readable(value) if math.isfinite(value) else None for value in values],
         "intervals": _intervals(layer),
         "level": f"{layer.level:.0%}" if layer.lower is not None else None,
+        "called": "interval",
         "doubtful": _rows(layer.doubtful, np.isfinite(values)),
         "legend": {
             "stops": [hex_colour(rgb) for rgb in scale.colours(between)],

@@ -1,4 +1,4 @@
-"""Predictions of a task as people look at them: the value, the width of its interval, and where neither holds."""
+"""Predictions of a task as people look at them: the value, how sure it is, and where neither holds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmgr.config import Task
-from mmgr.maps.class_maps import class_map, dominant, share_maps
+from mmgr.maps.class_maps import class_map, dominant, set_size_map, share_maps
 from mmgr.maps.explorer import Layer
 from mmgr.maps.figures import prediction_map
 
-TRUST = ("lower", "upper", "dissimilarity", "applicable")
-"""What may stand beside a predicted value."""
+OF_CLASS = ("lower", "upper", "set")
+"""What may stand beside a prediction for each class: ``lower.CLASS`` and ``upper.CLASS`` of its share; ``set.CLASS``,
+whether it is possible."""
 IN_UNITS = ("value", "lower", "upper")
 """Columns that have the label's unit."""
 MOST_SHARES = 12
@@ -23,8 +24,14 @@ MOST_SHARES = 12
 
 
 def columns_of(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Return what a table of predictions says of a task: ``value``, and those of :data:`TRUST` that are there."""
-    there = {"value": task} | {name: f"{task}_{name}" for name in TRUST if f"{task}_{name}" in predictions}
+    """Return what a table of predictions says of a task: ``value``, and what of the following is there.
+
+    ``lower`` and ``upper`` of a number; of classes ``set``, ``set_size`` and the columns of :data:`OF_CLASS`; then
+    ``dissimilarity`` and ``applicable``.
+    """
+    of_class = [f"{end}.{name}" for end in OF_CLASS for name in predicted_classes(predictions, task)]
+    asked = ("lower", "upper", "set", "set_size", *of_class, "dissimilarity", "applicable")
+    there = {"value": task} | {name: f"{task}_{name}" for name in asked if f"{task}_{name}" in predictions}
     return pd.DataFrame({name: predictions[column] for name, column in there.items()})
 
 
@@ -40,8 +47,20 @@ def predicted_shares(predictions: pd.DataFrame, task: str) -> NDArray[np.float64
     return np.asarray(predictions[columns].to_numpy(np.float64))
 
 
-def class_figures(regions: gpd.GeoDataFrame, predictions: pd.DataFrame, task: Task) -> Iterator[tuple[str, bytes]]:
-    """Yield the name of a file and its PNG: the class with the largest share, and the share of each.
+def widest_of(of_task: pd.DataFrame) -> NDArray[np.float64] | None:
+    """Return the width of each region's widest interval of a share, shape ``(n,)``; None where there are none."""
+    low, high = (of_task.filter(regex=rf"^{end}\.").to_numpy(np.float64) for end in ("lower", "upper"))
+    if not low.shape[1]:
+        return None
+    return np.asarray((high - low).max(axis=1))
+
+
+def class_figures(
+    regions: gpd.GeoDataFrame, predictions: pd.DataFrame, task: Task, levels: Sequence[float]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the name of a file and its PNG: the class with the largest share, the share of each, and how sure they are.
+
+    How sure is the number of classes that are possible, or the width of the widest interval of a share.
 
     Parameters
     ----------
@@ -51,6 +70,8 @@ def class_figures(regions: gpd.GeoDataFrame, predictions: pd.DataFrame, task: Ta
         The table of predictions.
     task
         Its name, title and kind of label.
+    levels
+        Levels of the intervals that were asked for; the table holds the highest.
     """
     names, shares = predicted_classes(predictions, task.name), predicted_shares(predictions, task.name)
     of_task = columns_of(predictions, task.name)
@@ -62,6 +83,15 @@ def class_figures(regions: gpd.GeoDataFrame, predictions: pd.DataFrame, task: Ta
         class_map(regions, shares, names, title=f"{title}: {largest}", note=beware(of_task), hatched=hatched),
     )
     yield f"{task.name}_shares", share_maps(regions, shares, names, title=f"{title}: shares")
+    note, name = beware(of_task), f"{task.name}_interval"
+    if "set_size" in of_task and levels:
+        size = of_task["set_size"].to_numpy(np.float64)
+        title = f"How sure: number of classes in the {max(levels):.0%} set of {task.title}"
+        yield name, set_size_map(regions, size, len(names), title=title, note=note, hatched=hatched)
+    width = widest_of(of_task)
+    if width is not None and levels:
+        title = f"How sure: widest {max(levels):.0%} interval of a share of {task.title}"
+        yield name, prediction_map(regions, width, title=title, unit="share", note=note, hatched=hatched)
 
 
 def prediction_layers(predictions: pd.DataFrame, task: Task, levels: Sequence[float]) -> list[Layer]:
@@ -83,12 +113,27 @@ def prediction_layers(predictions: pd.DataFrame, task: Task, levels: Sequence[fl
     shares = predicted_shares(predictions, task.name)
     doubtful = ~of_task["applicable"].to_numpy(bool) if "applicable" in of_task else None
     title = f"Predicted {task.title}"
-    layers = [Layer(title, dominant(shares), names=names, doubtful=doubtful)]
-    if len(names) <= MOST_SHARES:
-        layers += [
-            Layer(f"{title}: {name}", column, doubtful=doubtful) for name, column in zip(names, shares.T, strict=True)
-        ]
-    return layers
+    level = max(levels, default=0.0)
+    sets = [text or None for text in of_task["set"].fillna("")] if "set" in of_task else None
+    layers = [Layer(title, dominant(shares), names=names, sets=sets, level=level, doubtful=doubtful)]
+    if len(names) > MOST_SHARES:
+        return layers
+
+    def end(which: str, name: str) -> NDArray[np.float64] | None:
+        column = f"{which}.{name}"
+        return of_task[column].to_numpy(np.float64) if column in of_task else None
+
+    return layers + [
+        Layer(
+            f"{title}: {name}",
+            column,
+            lower=end("lower", name),
+            upper=end("upper", name),
+            level=level,
+            doubtful=doubtful,
+        )
+        for name, column in zip(names, shares.T, strict=True)
+    ]
 
 
 def prediction_figures(

@@ -11,7 +11,7 @@ from mmgr.maps.summary import plus_minus
 
 
 def interval_rows(scores: Sequence[IntervalScore], units: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the cells of a table of intervals, a row a task, split and level.
+    """Return the cells of a table of intervals and sets of classes, a row a task, split and level.
 
     Parameters
     ----------
@@ -28,12 +28,19 @@ def interval_rows(scores: Sequence[IntervalScore], units: Mapping[str, str]) -> 
             "spread": plus_minus(100 * score.coverage_std, 0),
             "reached": score.reached,
             "lowest": f"{score.lowest_fold:.0%}",
-            "width": f"{readable(score.width)} {units.get(score.task, '')}".strip(),
+            "width": _width(score, units.get(score.task, "")),
             "share": f"{score.width_share:.0%}",
-            "shortfall": score.shortfall,
+            "shortfall": f"{score.remark} {score.shortfall}".strip(),
         }
         for score in scores
     ]
+
+
+def _width(score: IntervalScore, unit: str) -> str:
+    """Write the mean width of intervals, or the mean size of sets."""
+    if score.label == "class":
+        return f"{score.width:.1f} classes"
+    return f"{readable(score.width)} {unit}".strip()
 
 
 def applicability_sentence(facts: Mapping[str, Any]) -> str:

@@ -161,6 +161,7 @@ def render_report(content: ReportContent) -> str:
         curve_figure=None if curves is None else png_uri(label_curve_figure(curves, main=content.main_features)),
         curve_note="" if curves is None else f"{curves['probe'].iloc[0]}, split {curves['split'].iloc[0]}",
         interval_rows=interval_rows(content.intervals, content.units),
+        interval_labels={score.label for score in content.intervals},
         applicability=[applicability_sentence(facts) for facts in content.applicability],
         loss_figure=None if monitor is None else png_uri(loss_curves(monitor)),
         loss_notes=[] if monitor is None else monitor_sentences(monitor),

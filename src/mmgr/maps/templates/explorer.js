@@ -189,10 +189,10 @@
     }
     if (i < 0) return;
     if (data.groups[data.group[i]]) row(list, "group", data.groups[data.group[i]]);
-    for (const { title, unit, values, intervals, level, outside } of layers) {
+    for (const { title, unit, values, intervals, level, called, outside } of layers) {
       if (!values) continue;
       row(list, title, values[i] === null ? "no value" : `${values[i]} ${unit}`.trim());
-      if (intervals && intervals[i]) row(list, `${level} interval`, `${intervals[i]} ${unit}`.trim());
+      if (intervals && intervals[i]) row(list, `${level} ${called}`, `${intervals[i]} ${unit}`.trim());
       if (outside.has(i)) row(list, "beware", "unlike every labelled place: outside the area of applicability");
     }
   };
