@@ -53,6 +53,10 @@ class SplitPlan:
         """Whether all repetitions have the same folds."""
         return self.kind in {"groups", "column"}
 
+    def inner_seed(self, seed: int, repeat: int) -> int:
+        """Return the seed of a repetition's inner folds, which are the same where its folds are."""
+        return seed if self.repeats_itself else seed + repeat
+
     def inner(self, units: Units, train: Rows, seed: int) -> Inner:
         """Return the inner folds of some training units."""
         return inner_folds(
