@@ -35,9 +35,9 @@ def folds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray,
     done: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     fold = FineTuner.fold
 
-    def noted(self: FineTuner, train: Any, stop: Any, wanted: Any, *, seed: int) -> FoldResult:
+    def noted(self: FineTuner, train: Any, stop: Any, wanted: Any, **given: Any) -> FoldResult:
         done.append((train, stop, wanted))
-        return fold(self, train, stop, wanted, seed=seed)
+        return fold(self, train, stop, wanted, **given)
 
     monkeypatch.setattr(FineTuner, "fold", noted)
     return done
@@ -91,10 +91,10 @@ def test_what_was_done_is_not_done_again_and_a_killed_one_goes_on(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     noted = FineTuner.fold
 
-    def killed(self: FineTuner, *rows: Any, seed: int) -> FoldResult:
+    def killed(self: FineTuner, *rows: Any, **given: Any) -> FoldResult:
         if len(folds) == 4:
             raise KeyboardInterrupt
-        return noted(self, *rows, seed=seed)
+        return noted(self, *rows, **given)
 
     with monkeypatch.context() as patch:
         patch.setattr(FineTuner, "fold", killed)

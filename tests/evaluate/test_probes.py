@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import cross_val_score
@@ -51,6 +52,28 @@ def test_features_that_never_vary_predict_the_mean(name: str) -> None:
     _, y = sample(40, 3)
     predicted = make_probe(name, seed=0).fit(np.ones((40, 3), np.float32), y).predict(np.ones((2, 3), np.float32))
     assert predicted == pytest.approx(np.full(2, y.mean()), abs=0.3 * y.std())
+
+
+@pytest.mark.parametrize("kind", ["number", "shares"])
+@pytest.mark.parametrize(("units", "dims", "parts"), [(90, 8, ()), (30, 90, ()), (90, 8, (3, 5)), (90, 40, (35, 5))])
+def test_a_linear_probe_is_a_linear_function_of_the_features(
+    kind: str, units: int, dims: int, parts: tuple[int, ...]
+) -> None:
+    X, y = sample(units + 20, dims)
+    X = X * np.linspace(0.5, 20, dims, dtype=np.float32) + 3
+    X[::7, 1] = np.nan
+    X[:, 2] = 5.0
+    share = 1 / (1 + np.exp((y - 1000) / 100))
+    labels = y if kind == "number" else np.stack([share, 1 - share, np.zeros_like(share)], axis=1)
+    probe = make_probe("ridge", seed=0, kind=kind, parts=parts).fit(X[:units], labels[:units])
+    weights, intercepts = probe.linear()
+    assert weights.shape == (dims, 1 if kind == "number" else 3)
+    outputs = np.where(np.isnan(X), np.nanmean(X[:units], axis=0), X)[units:] @ weights + intercepts
+    if kind == "number":
+        expected, found = probe.predict(X[units:]), np.clip(outputs[:, 0], *probe.range_)
+    else:
+        expected, found = probe.predict(X[units:]), softmax(outputs, axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("units", "dims"), [(50, 8), (30, 90)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmgr.actions.finetune import fine_tuning_findings
 from mmgr.config import Config
 from mmgr.console import quiet
 from mmgr.embeddings import read_embeddings, read_provenance
@@ -19,7 +20,8 @@ def audit(config: Config, layout: Layout) -> Audit:
     config
         The run's configuration.
     layout
-        Of its output folder: the region store must be there; embeddings are compared if they are.
+        Of its output folder: the region store must be there; embeddings are compared if they are, and what
+        fine-tuning found of itself is added.
     """
     store = RegionStore(layout.regions)
     path = layout.embeddings / "embeddings.parquet"
@@ -32,4 +34,4 @@ def audit(config: Config, layout: Layout) -> Audit:
             plans = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)
             tasks.append(Scored(units, tuple(plans)))
     keys = Keys.of(store, None if vectors is None or len(vectors) != len(store) else vectors)
-    return audit_run(config, store, tasks, keys, reach)
+    return audit_run(config, store, tasks, keys, reach).extended(fine_tuning_findings(config, layout))

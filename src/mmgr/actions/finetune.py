@@ -15,19 +15,21 @@ from numpy.typing import NDArray
 from mmgr.config import Config, Finetune, Task
 from mmgr.console import log, track
 from mmgr.embeddings import read_embeddings
-from mmgr.errors import ConfigError
-from mmgr.evaluate import Scores, SplitPlan, Units, check_splits, score_predictions, task_units
+from mmgr.evaluate import Scores, SplitPlan, Units, check_splits, make_probe, score_predictions, task_units
+from mmgr.evaluate.audit import Audit, Finding, Tuned, fine_tuning
 from mmgr.files import read_json, remove_tree, write_aside, write_json
 from mmgr.layout import Layout
 from mmgr.stages import input_fingerprint
 from mmgr.store import RegionStore
 
 if TYPE_CHECKING:
-    from mmgr.learn.finetune import FineTuner
+    from mmgr.learn.finetune import FineTuner, Start
 
 IMAGE, BOTH = "image, fine-tuned", "[image, POI], fine-tuned"
 """What fine-tuned features are called in the tables."""
 PROBE = "linear"
+SCHEMA_VERSION = 2
+"""Of a task's folder; one of another version is left out."""
 
 Rows = NDArray[np.int64]
 
@@ -40,11 +42,6 @@ def act(config: Config, layout: Layout) -> None:
         log.info("no tasks in the configuration: nothing to fine-tune on")
         layout.finetune.mkdir(parents=True, exist_ok=True)
     for task in chosen:
-        if task.label != "number":
-            if settings.tasks is not None:
-                raise ConfigError(f"`finetune.tasks`: {task.name} is of {task.label}; fine-tuning is of numbers alone.")
-            log.warning("%s: fine-tuning is of numbers alone, not of %s; it is left out", task.name, task.label)
-            continue
         wanted = {"finetune": settings.model_dump(mode="json", exclude={"tasks"}), **_identity(config, layout, task)}
         if _known(layout.finetune / task.name) == wanted:
             log.info("%s: fine-tuned already with these settings", task.name)
@@ -54,17 +51,30 @@ def act(config: Config, layout: Layout) -> None:
 
 def fine_tuned(config: Config, layout: Layout) -> Scores:
     """Return the scores of those tasks whose fine-tuning fits the present model, labels and folds."""
-    found = []
+    folders, others = _folders(config, layout)
+    for name in others:
+        log.info("%s: fine-tuning was of another model, label or split and is left out", name)
+    return Scores.joined(Scores.from_json(read_json(folder / "scores.json")) for folder in folders)
+
+
+def fine_tuning_findings(config: Config, layout: Layout) -> list[Finding]:
+    """Return what the leakage audit says of those scores."""
+    folders, _ = _folders(config, layout)
+    return [finding for folder in folders for finding in Audit.from_json(read_json(folder / "audit.json")).findings]
+
+
+def _folders(config: Config, layout: Layout) -> tuple[list[Path], list[str]]:
+    """Return the folders of tasks whose fine-tuning fits the present, and the names of tasks where it does not."""
+    folders, others = [], []
     for task in config.tasks:
-        folder = layout.finetune / task.name
-        known = _known(folder)
+        known = _known(layout.finetune / task.name)
         if known is None:
             continue
         if {key: value for key, value in known.items() if key != "finetune"} == _identity(config, layout, task):
-            found.append(Scores.from_json(read_json(folder / "scores.json")))
+            folders.append(layout.finetune / task.name)
         else:
-            log.info("%s: fine-tuning was of another model, label or split and is left out", task.name)
-    return Scores.joined(found)
+            others.append(task.name)
+    return folders, others
 
 
 def _known(folder: Path) -> dict[str, Any] | None:
@@ -76,6 +86,7 @@ def _identity(config: Config, layout: Layout, task: Task) -> dict[str, Any]:
     """Describe by all that decides it what a task is fine-tuned on, and under which folds."""
     shown = config.model_dump(mode="json")
     return {
+        "schema_version": SCHEMA_VERSION,
         "software": version("mmgr"),
         "embed": read_json(layout.folder / "stages" / "embed.json")["key"],  # of the store and the bundle too
         "task": task.model_dump(mode="json"),
@@ -103,38 +114,37 @@ def _fine_tune(config: Config, layout: Layout, task: Task, settings: Finetune, w
     tuner = FineTuner(model, store, samples, settings, device=config.pretrain.device)
     plans = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)
     plans = [plan for plan in plans if plan.protocol is None]  # a published protocol has a probe of its own
-    found = [
-        score_predictions(
-            units,
-            _first(plan, settings.seeds),
-            _held_out(tuner, units, _first(plan, settings.seeds), config.seed, kept),
-            features=BOTH if both else IMAGE,
-            probe=PROBE,
-        )
-        for plan in plans
-    ]
+    found, findings = [], []
+    for plan in plans:
+        some = replace(plan, folds=plan.folds[: settings.seeds])
+        predicted, done = _held_out(tuner, units, some, config.seed, kept)
+        found.append(score_predictions(units, some, predicted, features=BOTH if both else IMAGE, probe=PROBE))
+        findings.append(fine_tuning(units, some, done))
     scores = Scores.joined(found)
     with write_aside(layout.finetune / task.name) as aside:
         aside.mkdir()
         write_json(aside / "scores.json", scores.to_json())
         (aside / "scores.md").write_text(scores.to_markdown(), encoding="utf-8")
         scores.held_out.to_parquet(aside / "held_out.parquet")
+        write_json(aside / "audit.json", Audit(task.name, tuple(findings)).to_json())
         write_json(aside / "run.json", wanted)
     remove_tree(kept)
     with contextlib.suppress(OSError):
         kept.parent.rmdir()  # unless another task was killed
 
 
-def _first(plan: SplitPlan, seeds: int) -> SplitPlan:
-    """Return the first repetitions of a plan."""
-    return replace(plan, folds=plan.folds[:seeds])
+def _held_out(
+    tuner: FineTuner, units: Units, plan: SplitPlan, seed: int, kept: Path
+) -> tuple[NDArray[np.float64], list[Tuned]]:
+    """Predict every unit by an encoder that was tuned far from it; folds that a killed run has done are read.
 
-
-def _held_out(tuner: FineTuner, units: Units, plan: SplitPlan, seed: int, kept: Path) -> NDArray[np.float64]:
-    """Predict every unit by an encoder that was tuned far from it; folds that a killed run has done are read."""
-    predicted = np.full((len(plan.folds), len(units)), np.nan)
+    Returns
+    -------
+    Predictions, shape ``(seeds, u)`` or ``(seeds, u, k)``, and what was done in each fold.
+    """
+    predicted = np.full((len(plan.folds), *units.target.shape), np.nan)
     jobs = [(repeat, fold) for repeat, folds in enumerate(plan.folds) for fold in range(len(folds))]
-    epochs = []
+    all_done = []
     for repeat, fold in track(jobs, f"fine-tunes {units.task.name}", total=len(jobs)):
         train, test = plan.folds[repeat][fold]
         path = kept / f"{plan.kind}-{repeat}-{fold}.json"
@@ -142,15 +152,41 @@ def _held_out(tuner: FineTuner, units: Units, plan: SplitPlan, seed: int, kept: 
             done = read_json(path)
         else:
             own = _seed(seed + repeat, plan.kind, fold)
-            inner = plan.inner(units, train, own)  # the blocks that probes tune on
+            inner = plan.inner(units, train, own)
             fit, stop = (train[rows] for rows in inner[0]) if inner else (train, train[:0])
-            result = tuner.fold(fit, stop, test, seed=own)
-            done = {"predicted": result.predicted.tolist(), "epoch": result.epoch, "losses": result.losses}
+            start = _start(units, plan, tuner.samples.beside.shape[1], plan.inner_seed(seed, repeat))
+            result = tuner.fold(fit, stop, test, start=start, seed=own)
+            done = {
+                "learned": fit.tolist(),
+                "chose": stop.tolist(),
+                "predicted": result.predicted.tolist(),
+                "epoch": result.epoch,
+                "losses": result.losses,
+            }
             write_json(path, done)
         predicted[repeat, test] = done["predicted"]
-        epochs.append(int(done["epoch"]))
-    log.info("%s, split %s: epochs taken %s (0 is the probe)", units.task.name, plan.kind, ", ".join(map(str, epochs)))
-    return predicted
+        learned, chose = (np.asarray(done[part], np.int64) for part in ("learned", "chose"))
+        all_done.append(Tuned(learned, chose, test, int(done["epoch"])))
+    epochs = ", ".join(str(done.epoch) for done in all_done)
+    log.info("%s, split %s: epochs taken %s (0 is the probe)", units.task.name, plan.kind, epochs)
+    return predicted, all_done
+
+
+def _start(units: Units, plan: SplitPlan, beside: int, seed: int) -> Start:
+    """Return what fits the linear probe of the kind of label, its penalty chosen on inner blocks as ever.
+
+    Its last ``beside`` features are of POIs: the probe weighs them against the image's.
+    """
+
+    def fit(
+        rows: Rows, X: NDArray[np.float32], wanted: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        labels = wanted if units.classes else wanted[:, 0]
+        parts = (X.shape[1] - beside, beside) if beside else ()
+        probe = make_probe("ridge", seed=seed, kind=units.task.label, parts=parts)  # of any kind the linear one
+        return probe.fit(X, labels, inner=plan.inner(units, rows, seed)).linear()
+
+    return fit
 
 
 def _seed(seed: int, kind: str, fold: int) -> int:

@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from mmgr.actions.evaluate import IMAGE, MAIN, POI
-from mmgr.actions.finetune import fine_tuned
+from mmgr.actions.finetune import fine_tuned, fine_tuning_findings
 from mmgr.categories import CategoryVectors
 from mmgr.config import Config
 from mmgr.embeddings import read_embeddings
@@ -71,7 +71,7 @@ def act(config: Config, layout: Layout) -> None:
             units={task.name: task.unit for task in config.tasks},
             intervals=results.intervals,
             applicability=results.applicability,
-            audit=None if not results.scores.records else Audit.from_json(read_json(evaluation / "audit.json")),
+            audit=_audit(config, layout) if results.scores.records else None,
             monitor=pd.read_csv(layout.monitor) if layout.monitor.is_file() else None,
             maps=_maps(config, layout),
             explorer=_explorer(config, layout, store),
@@ -84,6 +84,11 @@ def act(config: Config, layout: Layout) -> None:
             provenance=_provenance(config, layout, store),
         ),
     )
+
+
+def _audit(config: Config, layout: Layout) -> Audit:
+    found = Audit.from_json(read_json(layout.evaluation / "audit.json"))
+    return found.extended(fine_tuning_findings(config, layout))
 
 
 def _facts(config: Config, layout: Layout, store: RegionStore) -> list[tuple[str, str]]:

@@ -209,7 +209,7 @@ class Evaluate(Section):
 
 
 class Finetune(Section):
-    """Fine-tuning of the image encoder on labels, scored beside the probes under their folds.
+    """Fine-tuning of the image encoder on labels of any kind, scored beside the probes under their folds.
 
     It trains one encoder a fold, which takes its time: `mmgr finetune` does it, and `mmgr run` only where this section
     is there; `finetune: {}` is enough.
@@ -220,7 +220,8 @@ class Finetune(Section):
     blocks: Count | None = None
     """How many of the encoder's last blocks are trained; all by default."""
     epochs: Count = 20
-    """At most as many; the best on a fifth of the training blocks is taken, the probe that it starts from included."""
+    """At most as many; the best on a fifth of the training blocks is taken, the probe that it starts from included: by
+    the squared error of numbers, the divergence of classes and shares."""
     patience: Count = 5
     """It stops after so many epochs without a better one."""
     batch_size: Annotated[int, Field(ge=2)] = 32

@@ -52,6 +52,11 @@ class BlockRidge(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
             self.coef_ = np.linalg.solve(gram, centred.T @ (target - self._target))
         return self
 
+    @property
+    def intercept_(self) -> float:
+        """What is predicted where all features are 0."""
+        return float(self._target - self._mean @ self.coef_)
+
     def predict(self, X: ArrayLike) -> Matrix:
         """Predict, shape ``(n,)``."""
         return np.asarray((np.asarray(X, np.float64) - self._mean) @ self.coef_ + self._target)
@@ -117,6 +122,11 @@ class SoftmaxRegression(BaseEstimator):  # type: ignore[misc] # scikit-learn has
     def coef_(self) -> Matrix:
         """Weights without the intercept, shape ``(d, k)``."""
         return self.weights_[:-1]
+
+    @property
+    def intercept_(self) -> Matrix:
+        """Score of each class where all features are 0, shape ``(k,)``."""
+        return np.asarray(self.weights_[-1])
 
     def predict(self, X: ArrayLike) -> Matrix:
         """Predict shares, shape ``(n, k)``; each row sums to 1."""

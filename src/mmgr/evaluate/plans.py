@@ -86,6 +86,10 @@ class SplitPlan:
         values = np.asarray(predicted, np.float64)
         return np.maximum(values, 0.0) if units.task.is_amount else values
 
+    def inner_seed(self, seed: int, repeat: int) -> int:
+        """Return the seed of a repetition's inner folds, which are the same where its folds are."""
+        return seed if self.repeats_itself else seed + repeat
+
     def inner(self, units: Units, train: Rows, seed: int) -> Inner:
         """Return the inner folds of some training units."""
         return inner_blocks(units, train, self.groups, seed, apart=not self.optimistic)

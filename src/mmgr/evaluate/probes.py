@@ -142,6 +142,26 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
         predicted = np.asarray(self.head_.predict(self.features_.transform(X)), np.float64)
         return np.clip(predicted, *self.range_) if predicted.ndim == 1 else predicted
 
+    def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return a fitted linear head as a function of the features themselves, all that came before it undone.
+
+        Returns
+        -------
+        Weights, shape ``(d, k)``, and intercepts, shape ``(k,)``: of numbers ``k`` is 1, and predictions are kept to no
+        range; of classes and shares they give the scores that a softmax makes shares of.
+        """
+        coef = np.asarray(self.head_.coef_, np.float64)
+        coef, intercept = coef.reshape(len(coef), -1), np.atleast_1d(self.head_.intercept_)
+        scaler, *further = (step for _, step in self.features_.steps[1:])
+        for step in reversed(further):
+            if isinstance(step, PartWeights):
+                coef = np.repeat(step.weights_, step.widths)[:, None] * coef
+            else:
+                coef = step.components_.T @ coef / step.scale_
+                intercept = intercept - step.mean_ @ coef
+        coef = coef / scaler.scale_[:, None]
+        return coef, intercept - scaler.mean_ @ coef
+
 
 class PrincipalComponents(TransformerMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     """Turn features to their principal components, scaled by one number to unit variance.

@@ -77,8 +77,7 @@ def predict_held_out(
         if repeat and plan.repeats_itself and draw is None and probe in {"ridge", "logistic", "softmax"}:
             predicted[repeat] = predicted[0]  # neither folds nor probe depend on the seed
             continue
-        # inner folds of repetitions with the same folds are the same too, lest the penalty were a matter of the seed
-        inner_seed = seed if plan.repeats_itself else seed + repeat
+        inner_seed = plan.inner_seed(seed, repeat)
         for number, (all_train, test) in enumerate(folds):
             train = all_train if draw is None else draw(all_train, repeat, number)
             model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss, parts=parts)

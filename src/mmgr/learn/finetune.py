@@ -1,9 +1,9 @@
 """Fine-tuning: the image encoder itself, or its last blocks, learns a label from the units of a fold.
 
-It starts where the probe ends: a ridge regression on the frozen features is the first head, since one of random
-weights would first spoil the features (Kumar et al. 2022, arXiv 2202.10054). Then AdamW trains head and encoder, each
-block more slowly than the one after it. The best epoch on units kept apart is taken; epoch 0, the probe, is one of
-them, so that fine-tuning which helps nothing leaves the probe, fitted on all training units.
+It starts where the probe ends: a linear probe of the frozen features is the first head, since one of random weights
+would first spoil the features (Kumar et al. 2022, arXiv 2202.10054). Then AdamW trains head and encoder, each block
+more slowly than the one after it. The best epoch on units kept apart is taken; epoch 0, the probe, is one of them, so
+that fine-tuning which helps nothing leaves the probe, fitted on all training units. Whoever calls brings the probe.
 
 A unit is the weighted mean of its regions' features, as it is for probes. In training a unit of many regions is shown
 by a few of them, drawn anew in each epoch by their weights; for its prediction all are seen. Views are whole
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,15 +23,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.linear_model import RidgeCV
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from mmgr.config import Finetune
 from mmgr.errors import MmgrError
 from mmgr.learn.augment import make_views, seeded_draw
 from mmgr.learn.data import Purpose, prefetched, seed_for
 from mmgr.learn.devices import choose_device
+from mmgr.learn.goals import Goal, Labels, goal_of
 from mmgr.learn.held_out import evaluating
 from mmgr.learn.label_probe import image_features
 from mmgr.learn.layers import keep_statistics
@@ -44,7 +43,14 @@ SHOWN = 4
 WARMUP = 0.1
 """Part of the training in which the learning rate rises from 0."""
 
+STILL = 1e-3
+"""Standard deviation, of standardised features, below which one does not vary."""
+
 Rows = NDArray[np.int64]
+Start = Callable[[Rows, NDArray[np.float32], NDArray[np.float32]], tuple[Labels, Labels]]
+"""Fits a linear head: of units (as rows of the samples, shape ``(m,)``), their standardised features, shape ``(m, d)``,
+and what the outputs should be, shape ``(m, k)``, it makes weights, shape ``(d, k)``, and intercepts, shape ``(k,)``.
+Shares of classes are the softmax of the outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,9 @@ class Samples:
 
     weights: sparse.csr_array
     """Share of each region in each unit, shape ``(u, n)``."""
-    target: NDArray[np.float64]
-    """The label on the scale that is fitted and scored, shape ``(u,)``."""
+    target: Labels
+    """The label on the scale that is fitted and scored: a number, shape ``(u,)``, or the share of each class, shape
+    ``(u, k)``."""
     beside: NDArray[np.float32]
     """Features that the head sees beside the image's, such as those of POIs, shape ``(u, P)``; NaN where unknown."""
 
@@ -63,12 +70,14 @@ class Samples:
 class FoldResult:
     """What fine-tuning on a fold's training units predicts."""
 
-    predicted: NDArray[np.float64]
-    """Of the units asked for, on the target's scale and within the range of the training labels."""
+    predicted: Labels
+    """Of the units asked for: numbers on the target's scale and within the range of the training labels, or shares that
+    sum to 1."""
     epoch: int
     """The epoch that was taken; 0 is the probe, which no epoch was better than."""
     losses: tuple[float, ...]
-    """Mean squared error on the units kept apart after each epoch, in variances of the label, from epoch 0 on."""
+    """Loss on the units kept apart after each epoch, from epoch 0 on: the mean squared error in variances of the label,
+    or the mean Kullback-Leibler divergence in nats."""
 
 
 class FineTuner:
@@ -103,7 +112,7 @@ class FineTuner:
         whole = {"area": (1.0, 1.0), "ratio": (1.0, 1.0), "gray": 0.0, "jitter": 0.0}
         self.views = model.recipe.augmentation.model_copy(update=whole)
 
-    def fold(self, train: Rows, stop: Rows, wanted: Rows, *, seed: int) -> FoldResult:
+    def fold(self, train: Rows, stop: Rows, wanted: Rows, *, start: Start, seed: int) -> FoldResult:
         """Fine-tune on some units and predict others.
 
         Parameters
@@ -113,6 +122,8 @@ class FineTuner:
             epoch is taken.
         wanted
             Units to predict; their labels are not looked at.
+        start
+            Fits the probe that the head starts as.
         seed
             Of the order of units, the regions and dates that show them, views and dropout.
 
@@ -125,14 +136,15 @@ class FineTuner:
         train, stop = train[self.has_image[train]], stop[self.has_image[stop]]
         if len(train) < 2:
             raise MmgrError(f"fine-tuning: {len(train)} training units have an image; at least 2 are needed.")
-        learner = self._start(train)
+        goal = goal_of(self.samples.target[train])
+        learner = self._begin(start, goal, train)
         optimiser = learner.optimiser(self.settings)
-        losses = [self._loss(learner, stop)] if len(stop) else []
+        losses = [self._error(learner, goal, stop)] if len(stop) else []
         epoch, best = 0, learner.snapshot()
         for done in range(1, self.settings.epochs + 1):
-            self._learn(learner, optimiser, train, done - 1, seed)
+            self._learn(learner, goal, optimiser, train, done - 1, seed)
             if len(stop):
-                losses.append(self._loss(learner, stop))
+                losses.append(self._error(learner, goal, stop))
             if not len(stop) or losses[-1] < losses[epoch]:
                 epoch, best = done, learner.snapshot()
             elif done - epoch >= self.settings.patience:
@@ -140,12 +152,17 @@ class FineTuner:
         if epoch:
             learner.load_state_dict(best)
         else:
-            learner = self._start(np.concatenate([train, stop]))
-        predicted = np.full(len(wanted), labels.mean())  # what a probe gives a unit of which nothing is known
+            every = np.sort(np.concatenate([train, stop]))
+            goal = goal_of(self.samples.target[every])
+            learner = self._begin(start, goal, every)
+        # without an image nothing is known of a unit but what is usual
+        predicted = np.repeat(labels.mean(axis=0, keepdims=True), len(wanted), axis=0)
         known = self.has_image[wanted]
         if known.any():
-            predicted[known] = self._predict(learner, wanted[known])
-        return FoldResult(np.clip(predicted, labels.min(), labels.max()), epoch, tuple(losses))
+            predicted[known] = goal.predicted(self._outputs(learner, wanted[known]))
+        if labels.ndim == 1:
+            predicted = np.clip(predicted, labels.min(), labels.max())
+        return FoldResult(predicted, epoch, tuple(losses))
 
     @cached_property
     def frozen(self) -> NDArray[np.float32]:
@@ -161,24 +178,27 @@ class FineTuner:
         found = np.concatenate(parts) if parts else np.zeros((0, model.image_features), np.float32)
         return np.asarray(weights[:, regions] @ found, np.float32)
 
-    def _start(self, train: Rows) -> Learner:
-        """Begin with ridge regression on frozen features, its penalty chosen by leave-one-out."""
+    def _begin(self, start: Start, goal: Goal, train: Rows) -> Learner:
+        """Begin with a probe of frozen features, fitted on training units."""
         inputs = np.concatenate([self.frozen[train], self.samples.beside[train]], axis=1)
-        learner = Learner(self.model, inputs, self.samples.target[train]).to(self.device)
+        learner = Learner(self.model, inputs, goal.outputs).to(self.device)
         with torch.no_grad():
             X = learner.standardised(torch.from_numpy(inputs).to(self.device)).cpu().numpy()
-            ridge = RidgeCV(alphas=np.logspace(-2, 6, 17)).fit(X, learner.standard_target(self.samples.target[train]))
-            learner.head.weight.copy_(torch.from_numpy(ridge.coef_[None]))
-            learner.head.bias.fill_(float(ridge.intercept_))
+            X[:, X.std(axis=0) < STILL] = 0.0  # no weight: in training it may come to vary by any amount
+            weights, intercepts = start(train, X, goal.wanted(self.samples.target[train]))
+            learner.head.weight.copy_(torch.from_numpy(np.ascontiguousarray(weights.T)))
+            learner.head.bias.copy_(torch.from_numpy(intercepts))
         return learner
 
-    def _learn(self, learner: Learner, optimiser: torch.optim.Optimizer, train: Rows, epoch: int, seed: int) -> None:
+    def _learn(
+        self, learner: Learner, goal: Goal, optimiser: torch.optim.Optimizer, train: Rows, epoch: int, seed: int
+    ) -> None:
         """Train one epoch."""
         learner.model.image_encoder.train()
         keep_statistics(learner.model.image_encoder)
         steps = self._steps(train, epoch, seed)
         count = -(-len(train) // self.settings.batch_size)
-        target = learner.standard_target(self.samples.target)
+        target = goal.wanted(self.samples.target)
         for step, (units, shown, patches) in enumerate(prefetched(steps)):
             progress = (epoch * count + step + 0.5) / (self.settings.epochs * count)
             for group in optimiser.param_groups:
@@ -189,7 +209,7 @@ class FineTuner:
                 features = learner.model.encode_images(views)  # (m, F)
             beside = torch.from_numpy(self.samples.beside[units]).to(self.device)
             found = learner(torch.from_numpy(shown).to(self.device) @ features, beside)
-            loss = mse_loss(found, torch.from_numpy(target[units]).to(self.device))
+            loss = goal.loss(found, torch.from_numpy(target[units]).to(self.device))
             if not torch.isfinite(loss):
                 raise MmgrError(
                     f"the loss of fine-tuning is {float(loss.detach())} in epoch {epoch + 1}, step {step + 1}; set a "
@@ -209,16 +229,15 @@ class FineTuner:
             patches = [views[random.integers(len(views))] for views in self.store.patches(regions)]
             yield units, shown, torch.from_numpy(np.stack(patches))
 
-    def _loss(self, learner: Learner, units: Rows) -> float:
-        """Return the mean squared error on units, in variances of the training labels."""
-        error = (self._predict(learner, units) - self.samples.target[units]) / float(learner.scale)
-        return float(np.mean(error**2))
+    def _error(self, learner: Learner, goal: Goal, units: Rows) -> float:
+        return goal.error(self._outputs(learner, units), self.samples.target[units])
 
-    def _predict(self, learner: Learner, units: Rows) -> NDArray[np.float64]:
+    def _outputs(self, learner: Learner, units: Rows) -> NDArray[np.float64]:
+        """Return the head's outputs for all regions of units, shape ``(len(units), k)``."""
         features = torch.from_numpy(self._features(learner.model, units)).to(self.device)
         with torch.no_grad():
             found = learner(features, torch.from_numpy(self.samples.beside[units]).to(self.device))
-        return np.asarray(found.double().cpu().numpy() * float(learner.scale) + float(learner.centre), np.float64)
+        return np.asarray(found.double().cpu().numpy(), np.float64)
 
 
 def _shown(weights: sparse.csr_array, random: np.random.Generator) -> tuple[Rows, NDArray[np.float32]]:

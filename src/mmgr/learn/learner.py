@@ -20,35 +20,27 @@ class Learner(nn.Module):
 
     mean: Tensor
     spread: Tensor
-    centre: Tensor
-    scale: Tensor
 
-    def __init__(self, model: MultiModalModel, inputs: NDArray[np.float32], target: NDArray[np.float64]) -> None:
+    def __init__(self, model: MultiModalModel, inputs: NDArray[np.float32], outputs: int) -> None:
         super().__init__()
         self.model = copy.deepcopy(model)
-        # it starts as a ridge regression, not at random
-        self.head = skip_init(nn.Linear, inputs.shape[1], 1)  # type: ignore[no-untyped-call] # torch has no types here
+        # it starts as a probe, not at random
+        self.head = skip_init(nn.Linear, inputs.shape[1], outputs)  # type: ignore[no-untyped-call] # torch has no types
         known = np.isfinite(inputs)
         count = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, inputs, 0).sum(axis=0, dtype=np.float64) / count
         spread = np.sqrt(np.where(known, (inputs - mean) ** 2, 0).sum(axis=0) / count)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("spread", torch.tensor(np.where(spread > 1e-6, spread, 1), dtype=torch.float32))
-        self.register_buffer("centre", torch.tensor(target.mean(), dtype=torch.float64))
-        self.register_buffer("scale", torch.tensor(target.std() or 1.0, dtype=torch.float64))
-
-    def standard_target(self, target: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return labels of mean 0 and variance 1 over the training units, shape ``(u,)``."""
-        return np.asarray((target - float(self.centre)) / float(self.scale), np.float32)
 
     def standardised(self, inputs: Tensor) -> Tensor:
         """Scale features, shape ``(u, F + P)``; what is unknown takes the training mean."""
         return ((inputs - self.mean) / self.spread).nan_to_num(0.0)
 
     def forward(self, features: Tensor, beside: Tensor) -> Tensor:
-        """Predict standardised labels, shape ``(u,)``, from features, shapes ``(u, F)`` and ``(u, P)``."""
-        output: Tensor = self.head(self.standardised(torch.cat([features, beside], 1)))
-        return output[:, 0]
+        """Return the head's outputs, shape ``(u, k)``, for features, shapes ``(u, F)`` and ``(u, P)``."""
+        outputs: Tensor = self.head(self.standardised(torch.cat([features, beside], 1)))
+        return outputs
 
     def optimiser(self, settings: Finetune) -> torch.optim.Optimizer:
         """Return AdamW over the head and the blocks that are trained; ``rate`` is each group's highest rate."""
@@ -60,7 +52,7 @@ class Learner(nn.Module):
             decay=settings.layer_decay,
             weight_decay=settings.weight_decay,
         )
-        # ridge has chosen how large the head is: weight decay would draw it away from there
+        # the probe has chosen how large the head is: weight decay would draw it away from there
         head = {"params": list(self.head.parameters()), "rate": rate, "weight_decay": 0.0}
         return torch.optim.AdamW([head, *groups], lr=rate)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -43,6 +43,10 @@ class Audit:
     def named(self) -> tuple[Finding, ...]:
         """The findings that are neither passes nor notes."""
         return tuple(finding for finding in self.findings if finding.status == "named")
+
+    def extended(self, findings: Iterable[Finding]) -> Audit:
+        """Return the audit with more findings."""
+        return replace(self, findings=(*self.findings, *findings))
 
     def to_text(self) -> str:
         """Return one line a path, under the task and split that it is about."""

@@ -1,0 +1,120 @@
+"""Fine-tuning on classes and shares beside a number, from a configuration to the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CITY_YAML, make_city
+
+import mmgr
+from mmgr.evaluate import check_splits, task_units
+from mmgr.evaluate.trials import predict_held_out
+from mmgr.learn.finetune import FineTuner, FoldResult
+
+TASKS = """\
+tasks:
+  - {name: zone, kind: polygon_class, path: zones.gpkg, column: zone, units: regions}
+  - {name: function, kind: polygon_shares, path: zones.gpkg, columns: u_*, units: regions}
+  - {name: population, kind: polygon_total, path: census.geojson, column: population, units: regions}
+evaluate: {folds: 3, seeds: 1, probes: [ridge]}
+finetune: {epochs: 1}
+"""
+METRICS = {
+    "zone": {"macro_f1", "accuracy"},
+    "function": {"l1", "kl", "cosine", "chebyshev", "canberra"},
+    "population": {"r2", "rmse", "mae"},
+}
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made city with a class and a distribution, fine-tuned in the course of its run."""
+    folder = tmp_path_factory.mktemp("city")
+    city = make_city(folder)
+    zones = gpd.read_file(city.labels).to_crs(32632)
+    centres = zones.geometry.centroid
+    away = np.hypot(centres.x - 500_360, centres.y - 3_999_640) / 360
+    zones["zone"] = np.select([away < 0.6, centres.x < 500_360], ["centre", "west"], "east")
+    zones["u_living"], zones["u_work"] = np.clip(1.2 - away, 0, 1), np.clip(away, 0.1, 1)
+    zones.to_file(folder / "zones.gpkg")
+    path = folder / "city.yaml"
+    path.write_text(CITY_YAML[: CITY_YAML.index("tasks:")] + TASKS, encoding="utf-8")
+    mmgr.Run(path).all()
+    return path
+
+
+@pytest.fixture
+def tuners(monkeypatch: pytest.MonkeyPatch) -> list[FineTuner]:
+    """Who fine-tunes."""
+    met: list[FineTuner] = []
+    fold = FineTuner.fold
+
+    def noted(self: FineTuner, *rows: Any, **given: Any) -> FoldResult:
+        met.append(self)
+        return fold(self, *rows, **given)
+
+    monkeypatch.setattr(FineTuner, "fold", noted)
+    return met
+
+
+def test_a_run_scores_fine_tuned_classes_and_shares_beside_their_probes(ready: Path) -> None:
+    run = mmgr.Run(ready)
+    run.all()
+    tuned = run.finetune().to_frame().set_index("task")
+    probes = run.evaluate().to_frame().drop_duplicates("task").set_index("task")
+    assert list(tuned.index) == ["zone", "function", "population"]
+    for task, metrics in METRICS.items():
+        row = tuned.loc[task]
+        assert (row["features"], row["probe"]) == ("[image, POI], fine-tuned", "linear")
+        assert np.isfinite(row[sorted(metrics)].astype(float)).all()
+        for name in ("metric", "split", "n_units", "block", "buffer", "scale", "optimistic"):
+            assert row[name] == probes.loc[task, name], (task, name)
+        held = pd.read_parquet(run.layout.finetune / task / "held_out.parquet")
+        if task != "population":
+            np.testing.assert_allclose(held.groupby("id")["predicted"].sum(), 1.0)
+        others = pd.read_parquet(run.layout.evaluation / "held_out.parquet").query("task == @task")
+        keys = ["id", "class", "observed"]
+        pd.testing.assert_frame_equal(
+            held[keys].sort_values(keys, ignore_index=True), others[keys].sort_values(keys, ignore_index=True)
+        )
+    page = run.layout.report.read_text(encoding="utf-8")
+    assert page.count('<th scope="row">[image, POI], fine-tuned') == 3
+    assert page.count('<th scope="row">fine-tuning') == 3
+
+
+def test_the_audit_says_which_labels_had_a_part(ready: Path) -> None:
+    run = mmgr.Run(ready)
+    run.all()
+    found = [finding for finding in run.audit().findings if finding.path == "fine-tuning"]
+    assert [finding.scope for finding in found] == ["zone, blocks", "function, blocks", "population, blocks"]
+    assert {finding.status for finding in found} == {"pass"}
+    assert all(finding.numbers["tested"] == 36 for finding in found)
+    other = run.config.model_copy(update={"seed": 1})
+    from mmgr.actions.finetune import fine_tuning_findings
+
+    assert not fine_tuning_findings(other, run.layout), "of scores under other folds nothing is said"
+
+
+def test_where_no_epoch_helps_the_scores_are_those_of_the_probe(ready: Path, tuners: list[FineTuner]) -> None:
+    section = "finetune: {epochs: 2, patience: 1, learning_rate: 1.0, tasks: [zone, function, population], pois: false}"
+    path = ready.with_name("wide.yaml")
+    path.write_text(ready.read_text(encoding="utf-8").replace("finetune: {epochs: 1}", section), encoding="utf-8")
+    run = mmgr.Run(path)
+    assert set(run.finetune().to_frame()["features"]) == {"image, fine-tuned"}
+    epochs = [finding.numbers["epochs"] for finding in run.audit().findings if finding.path == "fine-tuning"]
+    assert epochs == [[0, 0, 0]] * 3
+    regions = mmgr.RegionStore(run.layout.regions).regions
+    for task, tuner in zip(run.config.tasks, tuners[::3], strict=True):
+        units = task_units(run.config, task, regions)
+        probe = "softmax" if units.classes else "ridge"
+        (plan,) = check_splits(units, run.config.evaluate, edge=120, seed=0)
+        (expected,) = predict_held_out(units, tuner.frozen, plan, probe, 0)
+        held = pd.read_parquet(run.layout.finetune / task.name / "held_out.parquet")
+        found = held.pivot_table(index="id", columns="class", values="predicted").loc[units.ids]
+        expected = units.untransform(expected).reshape(len(units), -1)
+        np.testing.assert_allclose(found[list(units.classes or [""])], expected, rtol=1e-3, atol=1e-4)
