@@ -2,6 +2,7 @@
 
 from mmgr.evaluate.applicability import Applicability, area_of_applicability
 from mmgr.evaluate.baselines import poi_density_features
+from mmgr.evaluate.class_probe import ClassProbe
 from mmgr.evaluate.class_sets import ClassSets, predict_sets
 from mmgr.evaluate.coverage import score_intervals
 from mmgr.evaluate.differences import Difference, paired_difference
@@ -39,6 +40,7 @@ __all__ = [
     "METRICS",
     "PROTOCOLS",
     "Applicability",
+    "ClassProbe",
     "ClassSets",
     "Difference",
     "IntervalScore",

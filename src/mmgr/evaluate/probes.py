@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from mmgr.components import principal_axes
 from mmgr.config import LabelKind
@@ -121,8 +122,18 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
             Labels, shape ``(n,)``, or shares of classes, shape ``(n, k)``.
         inner
             Rows to fit on and rows to choose by, for what the head tunes.
+
+        Raises
+        ------
+        ValueError
+            If a label is no finite number; labels of classes are for :class:`mmgr.evaluate.ClassProbe`.
         """
-        target = np.asarray(y, np.float64)
+        try:
+            target = np.asarray(y, np.float64)
+        except ValueError:
+            raise ValueError("labels are names of classes, not numbers or shares; `ClassProbe` takes those") from None
+        if not np.isfinite(target).all():
+            raise ValueError(f"{int((~np.isfinite(target)).sum())} of {target.size} labels are NaN or infinite")
         fill = SimpleImputer(strategy="mean", keep_empty_features=True)
         steps = [fill, StandardScaler(), *([PrincipalComponents(parts=self.parts)] if self.components else [])]
         self.features_ = make_pipeline(*steps)
@@ -138,6 +149,7 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
 
     def predict(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
         """Predict numbers, within the range of the training labels, or shares that sum to 1."""
+        check_is_fitted(self, "head_")
         # float64 first: rounded to float32, a label can lie outside its own range
         predicted = np.asarray(self.head_.predict(self.features_.transform(X)), np.float64)
         return np.clip(predicted, *self.range_) if predicted.ndim == 1 else predicted
