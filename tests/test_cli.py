@@ -177,6 +177,29 @@ class TestImports:
         assert_refused(refused, "img_120.tar cannot be imported", "no file of tensors and plain values")
         assert not (tmp_path / "out").exists()
 
+    def test_without_an_output_folders_are_named_after_what_is_imported(
+        self, mmgr: Mmgr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import timm
+        import torch
+        from reference_samples import make_folder
+
+        monkeypatch.chdir(tmp_path)
+        make_folder(tmp_path / "data" / "shanghai", 4)
+        code, printed = mmgr("import-reference", "data/shanghai")
+        assert code == 0, printed
+        assert "Wrote shanghai-mmgr/city.yaml" in printed
+        weights = {f"encoder.{key}": value for key, value in timm.create_model("resnet18").state_dict().items()}
+        torch.save(weights, tmp_path / "data" / "wuhan_img_120.tar")
+        code, printed = mmgr("import-checkpoint", "data/wuhan_img_120.tar")
+        assert code == 0, printed
+        assert "set `bundle: wuhan_img_120-bundle` under `pretrain`" in printed
+        assert {path.name for path in tmp_path.iterdir()} == {"data", "shanghai-mmgr", "wuhan_img_120-bundle"}
+        # nothing of them is replaced unasked
+        assert_refused(mmgr("import-reference", "data/shanghai"), "shanghai-mmgr is there already", "--output")
+        assert_refused(mmgr("import-checkpoint", "data/wuhan_img_120.tar"), "wuhan_img_120-bundle is there already")
+        assert mmgr("import-reference", "data/shanghai", "--force")[0] == 0
+
 
 class TestInit:
     """What init says before it writes anything."""
