@@ -158,6 +158,32 @@ class TestPretrain:
         (built.with_name("four") / "model.safetensors").write_bytes(content)
         assert_refused(pretrain("{bundle: four}"), "model.safetensors is not the file that manifest.json names")
 
+    def test_what_cannot_be_trained_is_told_before_the_build(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        import timm
+        from safetensors.torch import save_file
+
+        text = city_yaml.read_text()
+        folder = city_yaml.parent
+
+        def run(settings: str, text: str = text) -> tuple[int, str]:
+            start = text.index("pretrain:")
+            city_yaml.write_text(text[:start] + f"pretrain: {settings}" + text[text.index("\n", start) :])
+            return mmgr("run", city_yaml)
+
+        for name, bands in (("test_vit", 3), ("test_resnet", 5)):
+            weights = timm.create_model(name, num_classes=0, in_chans=bands).state_dict()
+            save_file(weights, folder / f"{name}.safetensors")
+        small = "encoder: test_resnet, crop: 32, epochs: 1"
+        other = run(f"{{{small}, weights: test_vit.safetensors}}")
+        assert_refused(other, "test_vit.safetensors", "does not fit test_resnet")
+        five = run(f"{{{small}, weights: test_resnet.safetensors}}")
+        assert_refused(five, "test_resnet.safetensors is for images of 5 bands, and these have 3", "weights_bands")
+        assert_refused(run("{encoder: resnet5O, epochs: 1}"), "timm has no model 'resnet5O'")
+        alone = text.replace(text[text.index("pois:") : text.index("categories:")], "")
+        refused = run(f"{{{small}}}", alone)
+        assert_refused(refused, "recipe mmgr contrasts images with POIs, but the configuration names none", "simclr")
+        assert not (folder / "output").exists()
+
     def test_a_store_without_pois(self, mmgr: Mmgr, city_yaml: Path) -> None:
         change(city_yaml, city_yaml.read_text().split("pois:")[1].split("categories:")[0], "{X}\n")
         change(city_yaml, "pois:{X}\n", "")
