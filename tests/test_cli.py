@@ -158,6 +158,32 @@ class TestPretrain:
         (built.with_name("four") / "model.safetensors").write_bytes(content)
         assert_refused(pretrain("{bundle: four}"), "model.safetensors is not the file that manifest.json names")
 
+    def test_what_cannot_be_trained_is_told_before_the_build(self, mmgr: Mmgr, city_yaml: Path) -> None:
+        import timm
+        from safetensors.torch import save_file
+
+        text = city_yaml.read_text()
+        folder = city_yaml.parent
+
+        def run(settings: str, text: str = text) -> tuple[int, str]:
+            start = text.index("pretrain:")
+            city_yaml.write_text(text[:start] + f"pretrain: {settings}" + text[text.index("\n", start) :])
+            return mmgr("run", city_yaml)
+
+        for name, bands in (("test_vit", 3), ("test_resnet", 5)):
+            weights = timm.create_model(name, num_classes=0, in_chans=bands).state_dict()
+            save_file(weights, folder / f"{name}.safetensors")
+        small = "encoder: test_resnet, crop: 32, epochs: 1"
+        other = run(f"{{{small}, weights: test_vit.safetensors}}")
+        assert_refused(other, "test_vit.safetensors", "does not fit test_resnet")
+        five = run(f"{{{small}, weights: test_resnet.safetensors}}")
+        assert_refused(five, "test_resnet.safetensors is for images of 5 bands, and these have 3", "weights_bands")
+        assert_refused(run("{encoder: resnet5O, epochs: 1}"), "timm has no model 'resnet5O'")
+        alone = text.replace(text[text.index("pois:") : text.index("categories:")], "")
+        refused = run(f"{{{small}}}", alone)
+        assert_refused(refused, "recipe mmgr contrasts images with POIs, but the configuration names none", "simclr")
+        assert not (folder / "output").exists()
+
     def test_a_store_without_pois(self, mmgr: Mmgr, city_yaml: Path) -> None:
         change(city_yaml, city_yaml.read_text().split("pois:")[1].split("categories:")[0], "{X}\n")
         change(city_yaml, "pois:{X}\n", "")
@@ -176,6 +202,29 @@ class TestImports:
         refused = mmgr("import-checkpoint", tmp_path / "img_120.tar", *out)
         assert_refused(refused, "img_120.tar cannot be imported", "no file of tensors and plain values")
         assert not (tmp_path / "out").exists()
+
+    def test_without_an_output_folders_are_named_after_what_is_imported(
+        self, mmgr: Mmgr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import timm
+        import torch
+        from reference_samples import make_folder
+
+        monkeypatch.chdir(tmp_path)
+        make_folder(tmp_path / "data" / "shanghai", 4)
+        code, printed = mmgr("import-reference", "data/shanghai")
+        assert code == 0, printed
+        assert "Wrote shanghai-mmgr/city.yaml" in printed
+        weights = {f"encoder.{key}": value for key, value in timm.create_model("resnet18").state_dict().items()}
+        torch.save(weights, tmp_path / "data" / "wuhan_img_120.tar")
+        code, printed = mmgr("import-checkpoint", "data/wuhan_img_120.tar")
+        assert code == 0, printed
+        assert "set `bundle: wuhan_img_120-bundle` under `pretrain`" in printed
+        assert {path.name for path in tmp_path.iterdir()} == {"data", "shanghai-mmgr", "wuhan_img_120-bundle"}
+        # nothing of them is replaced unasked
+        assert_refused(mmgr("import-reference", "data/shanghai"), "shanghai-mmgr is there already", "--output")
+        assert_refused(mmgr("import-checkpoint", "data/wuhan_img_120.tar"), "wuhan_img_120-bundle is there already")
+        assert mmgr("import-reference", "data/shanghai", "--force")[0] == 0
 
 
 class TestInit:

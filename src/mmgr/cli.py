@@ -242,7 +242,12 @@ def audit_command(
 @app.command("import-reference")
 def import_reference_command(
     folder: Annotated[Path, typer.Argument(help="Holds folders of PNGs, POI vectors and edges (.tensor).")],
-    output: Annotated[Path, typer.Option("--output", file_okay=False, help="Folder of the run; gets city.yaml.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", file_okay=False, help="Folder of the run; gets city.yaml. By default <folder>-mmgr here."
+        ),
+    ] = None,
     geometry: Annotated[
         Path | None,
         typer.Option("--geometry", dir_okay=False, help="Polygons of the regions; without, they have no place."),
@@ -254,6 +259,8 @@ def import_reference_command(
     """Turn samples of the published research code into a region store and category vectors."""
     from mmgr.reference.city import import_reference  # noqa: PLC0415
 
+    if output is None:
+        output = _own_folder(f"{folder.resolve().name}-mmgr", force=force)
     import_reference(folder, output, geometry=geometry, id_column=id_column, force=force)
     config = output / "city.yaml"
     typer.echo(f"Wrote {config}. Look it through, then: mmgr pretrain {config} && mmgr embed {config}")
@@ -262,7 +269,10 @@ def import_reference_command(
 @app.command("import-checkpoint")
 def import_checkpoint_command(
     file: Annotated[Path, typer.Argument(help="State dict of an image encoder: torch.save or safetensors.")],
-    output: Annotated[Path, typer.Option("--output", file_okay=False, help="Folder of the bundle.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", file_okay=False, help="Folder of the bundle; by default <file>-bundle here."),
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="The timm model; by default the ResNet that the shapes tell.")
     ] = None,
@@ -273,6 +283,8 @@ def import_checkpoint_command(
     """Turn a ResNet of the research code, or of torchvision, into a bundle that `pretrain.bundle` names."""
     from mmgr.reference.checkpoint import import_checkpoint  # noqa: PLC0415
 
+    if output is None:
+        output = _own_folder(f"{file.stem}-bundle")
     import_checkpoint(file, output, encoder=encoder, crop=crop)
     typer.echo(f"Wrote {output}. To use it instead of a training, set `bundle: {output}` under `pretrain`.")
 
@@ -362,6 +374,14 @@ def _fail(message: str, code: int, *, debug: bool) -> None:
         traceback.print_exc()
     console.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)
+
+
+def _own_folder(name: str, *, force: bool = False) -> Path:
+    """Return a folder that nobody named, in the current one; what lies in it is not to be lost or mixed up."""
+    path = Path(name)
+    if not force and path.is_dir() and any(path.iterdir()):
+        raise ConfigError(f"{path} is there already, and not empty; name a folder: `--output`.")
+    return path
 
 
 def _do(config: Path, verb: str, *, dry_run: bool, force: bool, devices: int = 1, nodes: int = 1) -> None:

@@ -234,12 +234,14 @@ class Run:
     def all(self, *, force: bool = False) -> Path:
         """Do all stages that are not up to date; returns the report's path.
 
-        Files that are missing are found before anything runs, labels that cannot be used before
-        the training.
+        Files that are missing, and recipes and weights that cannot be trained, are found before anything runs,
+        labels that cannot be used before the training.
         """
         if self.processes.nodes > 1:
             raise ConfigError("several machines train together in `pretrain`; run the other stages on one of them.")
         self.ledger.key(STAGES[-1])
+        if force or not self.ledger.status("pretrain").up_to_date:
+            import_module("mmgr.actions.foresight").check(self.config)
         with exclusive(self.layout.folder):
             for stage in self.stages:
                 if stage == "pretrain" and (force or not self.ledger.status(stage).up_to_date):

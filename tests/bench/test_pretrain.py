@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from mmgr import cli
-from mmgr.bench.published import PublishedStep, published_batches
-from mmgr.bench.rates import Span, in_turns, median_rate, median_ratio
+from mmgr.bench.pretrain import bench_pretrain
+from mmgr.bench.published import PublishedStep, PublishedViews
+from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio
 from mmgr.bench.sample import CATEGORIES, category_table, sample_store
+from mmgr.learn.data import Batch, Batches
 from mmgr.learn.poi_batch import PoiBatch
 
 SMALL = ("--encoder", "test_resnet", "--crop", "32", "--batch", "6", "--steps", "2", "--rounds", "1", "--pixels", "48")
@@ -69,16 +74,79 @@ def test_the_published_step_learns(tmp_path: Path) -> None:
     """Its weights move, those of both encoders: it is no dummy that is fast."""
     store = sample_store(tmp_path, 8, pixels=48)
     np.save(tmp_path / "patches.npy", np.stack([patches[0] for patches in store.patches(range(8))]))
-    (views,) = published_batches(tmp_path / "patches.npy", crop=32, batch=8, steps=1, workers=0)
+    views = next(PublishedViews(tmp_path / "patches.npy", crop=32, batch=8, steps=1, workers=0))
     assert [view.shape for view in views] == [(8, 3, 32, 32)] * 2
     assert not torch.equal(views[0], views[1])
     step = PublishedStep("test_resnet", 32, category_table(), torch.device("cpu"))
     weights = [w for part in step.parts for w in part.parameters()]
     before = [w.detach().clone() for w in weights]
     for _ in range(2):  # the last norm of a block begins at zero, and lets nothing through in the first step
-        step.step((views[0], views[1]), PoiBatch.from_bags(store.bags, CATEGORIES))
+        step.step(views, PoiBatch.from_bags(store.bags, CATEGORIES))
     moved = [not torch.equal(w, b) for w, b in zip(weights, before, strict=True)]
     assert np.mean(moved) > 0.9
+
+
+def test_the_clock_of_a_training_sees_as_many_batches_read_as_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    found: list[int] = []
+    make = Batches._batch
+
+    def counted(batches: Batches, *given: Any) -> Batch:
+        read.append(given[1])
+        return make(batches, *given)
+
+    class Watch(Stopwatch):
+        def start(self) -> None:
+            found.append(self._settled())
+            super().start()
+
+        def stop(self, regions: int) -> Span:
+            found.append(self._settled())
+            return super().stop(regions)
+
+        @staticmethod
+        def _settled() -> int:
+            """How many are read once the reader is as far ahead as it goes."""
+            count = -1
+            while count != len(read):
+                count = len(read)
+                time.sleep(0.5)
+            return count
+
+    monkeypatch.setattr(Batches, "_batch", counted)
+    monkeypatch.setattr("mmgr.bench.pretrain.Stopwatch", Watch)
+    small = {"encoder": "test_resnet", "crop": 32, "batch": 4, "pixels": 32}
+    bench_pretrain(**small, steps=2, rounds=1, device="cpu", reference_steps=0)
+    assert found[1] - found[0] == 2
+
+
+def test_the_clock_of_the_published_way_sees_views_made_and_no_worker_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources: list[PublishedViews] = []
+    made: list[int] = []
+    alive: list[bool] = []
+
+    class Views(PublishedViews):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            sources.append(self)
+
+    class Watch(Stopwatch):
+        def start(self) -> None:
+            super().start()
+            made.extend(source.made for source in sources)
+
+        def stop(self, regions: int) -> Span:
+            made.extend(source.made for source in sources)
+            alive.extend(bool(multiprocessing.active_children()) for _ in sources)
+            return super().stop(regions)
+
+    monkeypatch.setattr("mmgr.bench.pretrain.PublishedViews", Views)
+    monkeypatch.setattr("mmgr.bench.pretrain.Stopwatch", Watch)
+    small = {"encoder": "test_resnet", "crop": 32, "batch": 4, "pixels": 32}
+    bench_pretrain(**small, steps=1, rounds=1, device="cpu", reference_steps=3, workers=1)
+    assert made == [4 * (1 + 2), 4 * (1 + 2 + 3)]  # one warms up, two are ahead, three are timed
+    assert alive == [True]
+    assert not multiprocessing.active_children()
 
 
 def test_rates_are_medians_over_rounds() -> None:

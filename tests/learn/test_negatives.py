@@ -38,6 +38,24 @@ def test_what_lies_around_tells_regions_apart(tmp_path: Path) -> None:
     assert batch.pois.surrounded.numpy()[order].tolist() == [True] * 6 + [False] * 6
 
 
+def test_regions_of_one_polygon_are_negatives_where_pois_around_tell_them_apart(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "regions.lance", 12)
+    around = np.zeros((12, 3), np.float32)
+    around[6:] = np.nan
+    rows = np.arange(12)
+
+    def masked(*, pois_around: bool) -> set[tuple[int, int]]:
+        recipe = small_recipe(batch_size=16, pois_around=pois_around)
+        found = Batches(store, recipe, 0, around=around).negatives.inter(rows, rows, None)
+        assert found is not None
+        return {(i, j) for i in range(12) for j in range(i) if found[i, j]}
+
+    alike = masked(pois_around=True), masked(pois_around=False)  # by their POIs
+    store.bags.unit[[1, 2, 7, 9]] = "tract"
+    assert masked(pois_around=True) - alike[0] == {(9, 7)}
+    assert masked(pois_around=False) - alike[1] == {(2, 1), (7, 1), (7, 2), (9, 1), (9, 2), (9, 7)} - alike[1]
+
+
 def test_regions_of_one_polygon_and_regions_with_equal_pois_are_the_same() -> None:
     bags = PoiBags(
         starts=np.array([0, 2, 4, 5, 5, 5, 6, 8]),

@@ -165,6 +165,43 @@ def test_positions_are_resampled_to_the_size_of_the_crop_as_timm_does_it() -> No
             assert ours.pos_embed.shape[1] == 17 != source.pos_embed.shape[1]
 
 
+def test_torchgeos_resnets_have_no_classifier_and_other_bands(tmp_path: Path) -> None:
+    """As torchgeo publishes them for Sentinel-2: bare names, without `fc`, of 13 bands."""
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet50()
+    theirs.conv1 = nn.Conv2d(13, 64, 7, 2, 3, bias=False)
+    theirs.fc = nn.Identity()
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the statistics of what it sees, so that values stay of one size
+    with torch.no_grad():
+        theirs.train()(torch.randn(4, 13, 64, 64) + 0.3)
+    theirs.eval()
+    published = theirs.state_dict()
+    assert {key.partition(".")[0] for key in published} == {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4"}
+    save_file(published, tmp_path / "sentinel2.safetensors")
+    weights = str(tmp_path / "sentinel2.safetensors")
+    images = torch.randn(2, 13, 64, 64)
+    ours, features = image_encoder("resnet50", weights=weights, bands=13, crop=64)
+    with torch.no_grad():
+        assert features == 2048
+        assert torch.allclose(ours.eval()(images), theirs(images), rtol=1e-3, atol=1e-4)
+    with pytest.raises(ArtefactError, match=r"is for images of 13 bands, and these have 3.*weights_bands"):
+        image_encoder("resnet50", weights=weights, bands=3, crop=64)
+    ours, _ = image_encoder("resnet50", weights=weights, bands=3, crop=64, weights_bands=(4, 3, 2))
+    only = torch.zeros_like(images)
+    only[:, [3, 2, 1]] = images[:, :3] * 13 / 3
+    with torch.no_grad():
+        assert torch.allclose(ours.eval()(images[:, :3]), theirs(only), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vgg11", "efficientnet_b0", "mobilenet_v3_small", "regnet_y_400mf"])
+def test_torchvisions_models_of_other_blocks_are_refused(name: str) -> None:
+    ours = {"mobilenet_v3_small": "mobilenetv3_small_100", "regnet_y_400mf": "regnety_004"}.get(name, name)
+    with pytest.raises(ArtefactError, match=r"does not fit encoder: \d+ of"):
+        loaded(getattr(torchvision.models, name)().state_dict(), timm.create_model(ours, num_classes=0))
+
+
 def test_weights_of_another_model_are_one_clear_error() -> None:
     encoder = timm.create_model("resnet18", num_classes=0)
     with pytest.raises(

@@ -220,6 +220,24 @@ class TestFaults:
         with pytest.raises(InputError, match="several folders of images: more_img, sub_city_img"):
             find_folders(folder)
 
+    @pytest.mark.parametrize("names", [("img", "emb", "links"), ("edgewater_img", "edgewater_emb", "edgewater_edge")])
+    def test_tensors_tell_which_are_edges_whatever_their_folder_is_called(
+        self, folder: Path, names: tuple[str, str, str]
+    ) -> None:
+        for old, new in zip(("img", "emb", "edge"), names, strict=True):
+            (folder / f"sub_city_{old}").rename(folder / new)
+        # a region of two POIs, and faults that are named later
+        torch.save(torch.zeros(2, 64), folder / names[1] / "r0.tensor")
+        (folder / names[1] / "r1.tensor").write_text("no")
+        torch.save(torch.zeros(3, 5).long(), folder / names[2] / "r0.tensor")
+        found = find_folders(folder)
+        assert [found[kind].name for kind in ("images", "vectors", "edges")] == list(names)
+
+    def test_a_folder_of_empty_tensors_is_known_by_its_name(self, folder: Path) -> None:
+        for path in (folder / "sub_city_edge").iterdir():
+            torch.save(torch.zeros(2, 0), path)
+        assert find_folders(folder)["edges"].name == "sub_city_edge"
+
     def test_vectors_of_pois_rather_than_categories_are_refused(self) -> None:
         values = np.random.default_rng(0).normal(size=(MOST_CATEGORIES + 1, 2)).astype(np.float32)
         with pytest.raises(PoiError, match="more than 10,000 distinct vectors"):

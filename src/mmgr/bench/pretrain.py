@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from mmgr.bench.machine import machine, software
-from mmgr.bench.published import PublishedStep, published_batches
+from mmgr.bench.published import PublishedStep, PublishedViews
 from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio
 from mmgr.bench.sample import PIXELS, category_table, sample_patches, sample_store
 from mmgr.console import quiet
 from mmgr.learn.checkpoints import Cadence, Progress
 from mmgr.learn.compile import compiled
-from mmgr.learn.data import Batch, Batches
+from mmgr.learn.data import READ_AHEAD, Batch, Batches
 from mmgr.learn.devices import choose_device, uses_bfloat16
 from mmgr.learn.manners import quiet_lightning
 from mmgr.learn.model import MultiModalModel, seeded_model
@@ -29,6 +29,9 @@ from mmgr.stages import peak_rss_mb
 
 WARM_UP = 1
 """Steps of each round that are not counted: memory is asked for, kernels are chosen, the first batch is read."""
+AHEAD = READ_AHEAD + 1
+"""Batches that a training has read, or is reading, ahead of the one it trains on. So many steps come before the clock
+of a training, and so many batches are left after it: what is read while it runs is as much as what is trained on."""
 
 
 def bench_pretrain(
@@ -47,6 +50,7 @@ def bench_pretrain(
 ) -> dict[str, Any]:
     """Train on real patches of a region store, and time it in turns with what it is compared with.
 
+    All clocks run in the middle of an epoch: while they do, as many batches are read, or made, as are trained on.
     *Bare* is the same model, batch, precision, losses and optimiser on random views that lie in memory.
     *Reference* is the published way (:mod:`mmgr.bench.published`). The monitor's readings, which are part of the
     model's losses, are in both of the first two; checkpoints and held-out regions, which epochs end with, are in none.
@@ -56,7 +60,7 @@ def bench_pretrain(
     encoder, crop, batch
         Of the recipe `mmgr`, which is trained otherwise as it is.
     steps
-        Steps of a round that are timed, after one that is not.
+        Steps of a round that are timed, after some that are not.
     rounds
         Turns; results are medians over them.
     pixels
@@ -91,15 +95,16 @@ def bench_pretrain(
     with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet(), quiet_lightning():
         folder = Path(name)
         model = seeded_model(recipe, table, 3, seed)  # before the store: a wrong name is told at once
-        store = sample_store(folder, batch * (steps + WARM_UP), pixels=pixels, seed=seed)
+        store = sample_store(folder, batch * (AHEAD + steps + AHEAD), pixels=pixels, seed=seed)
         model.standardise_densities(store.bags)
         training = _Timed(model, Batches(store, recipe, seed), seed, folder, Cadence("1000000000 steps"))
+        training.timed = steps
         # alone, before there is anything else in memory
         training.measure(place)
         memory = peak_rss_mb()
         ways: dict[str, Callable[[], Span]] = {
             "real": partial(training.measure, place),
-            "bare": _Bare(model, training.batches, place).measure,
+            "bare": partial(_Bare(model, training.batches, place).measure, steps),
         }
         if reference_steps:
             images = folder / "patches.npy"
@@ -136,21 +141,25 @@ def bench_pretrain(
 
 
 class _Timed(Training):
-    """A training that times the steps of an epoch after the first, and leaves nothing behind."""
+    """A training that times steps in the middle of an epoch, and leaves nothing behind."""
+
+    timed = 1
+    """Steps that are timed."""
 
     def measure(self, device: torch.device) -> Span:
-        """Train one epoch."""
+        """Train until the clock has stopped."""
         self._watch = Stopwatch(device)
         self.run(device)
         return self._span
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Start the clock after the first step, and stop it after the last."""
+        """Start the clock when the batches that were read at first are used, and stop before none is left to read."""
         super().on_train_batch_end(outputs, batch, batch_idx)
-        if batch.step + 1 == WARM_UP:
+        if batch.step + 1 == AHEAD:
             self._watch.start()
-        if batch.step + 1 == self.batches.steps:
-            self._span = self._watch.stop((self.batches.steps - WARM_UP) * self.recipe.batch_size)
+        if batch.step + 1 == AHEAD + self.timed:
+            self._span = self._watch.stop(self.timed * self.recipe.batch_size)
+            self.trainer.should_stop = True
 
     def on_train_epoch_end(self) -> None:
         """Forget what was gathered: an epoch's end is not what is measured."""
@@ -167,9 +176,9 @@ class _Bare:
         self._model, self._device = model, device
         self._batches = batches
 
-    def measure(self) -> Span:
+    def measure(self, steps: int) -> Span:
         """Train on the same random views, step by step."""
-        recipe, steps = self._batches.recipe, self._batches.steps
+        recipe = self._batches.recipe
         model = self._model.to(self._device).train()
         first = next(iter(self._batches.epoch(0))).to(self._device)
         views = tuple(
@@ -184,14 +193,14 @@ class _Bare:
         )
         watch = Stopwatch(self._device)
         with compiled(model, self._device) if recipe.compile else nullcontext():
-            for step in range(steps):
+            for step in range(WARM_UP + steps):
                 if step == WARM_UP:
                     watch.start()
                 optimiser.zero_grad()
                 parts = model.losses((views[0], views[1]), first.pois, first.not_negative, first.near)
                 parts.total.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
-        return watch.stop((steps - WARM_UP) * recipe.batch_size)
+        return watch.stop(steps * recipe.batch_size)
 
 
 class _Published:
@@ -201,13 +210,17 @@ class _Published:
         self._step, self._batches, self._device = step, batches, device
 
     def measure(self, images: Path, *, crop: int, steps: int, workers: int) -> Span:
-        """Train on views that workers make."""
+        """Train on views that workers make; the time in which they start and end is not counted."""
         size = self._batches.recipe.batch_size
         pois = next(iter(self._batches.epoch(0))).pois
         watch = Stopwatch(self._device)
-        views = published_batches(images, crop=crop, batch=size, steps=steps + WARM_UP, workers=workers)
-        for step, pair in enumerate(views):
-            if step == WARM_UP:
-                watch.start()
-            self._step.step((pair[0], pair[1]), pois)
-        return watch.stop(steps * size)
+        made = PublishedViews(images, crop=crop, batch=size, steps=WARM_UP + steps, workers=workers)
+        with closing(made) as views:
+            for _ in range(WARM_UP):
+                self._step.step(next(views), pois)
+            views.wait()
+            watch.start()
+            for _ in range(steps):
+                self._step.step(next(views), pois)
+            views.wait()
+            return watch.stop(steps * size)

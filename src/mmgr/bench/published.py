@@ -7,6 +7,8 @@ losses; and two optimisers share the weights out. Written anew from what is know
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,10 @@ WORKERS = 6
 TEMPERATURE = 0.5
 LEARNING_RATE = 1e-2
 _STEPS_OF_SET2SET = 5
+_AHEAD = 2
+"""Batches that PyTorch lets each worker make ahead of their use."""
+_PATIENCE = 300.0
+"""Seconds without a new view after which no worker can be alive."""
 _PROJECTION = 128
 
 
@@ -58,27 +64,77 @@ class PublishedStep:
             optimiser.step()
 
 
-def published_batches(
-    images: Path, *, crop: int, batch: int, steps: int, workers: int = WORKERS
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield both views of ``steps`` batches, made by workers; ``images`` is an array file of patches."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="This DataLoader will create")  # the published number, on any machine
-        loader = DataLoader(
-            _Views(images, crop, batch * steps),
-            batch_size=batch,
-            num_workers=workers,
-            # a process that has threads does not fork well
-            multiprocessing_context="spawn" if workers else None,
-        )
-        yield from loader
+class PublishedViews:
+    """Yields both views of one batch after the other, shape ``(B, 3, crop, crop)`` each, made by worker processes.
+
+    Parameters
+    ----------
+    images
+        Array file of patches.
+    crop, batch
+        Edge of a view, and regions a batch.
+    steps
+        Batches that are asked for; the workers find more to make, as in the middle of an epoch.
+    workers
+        Processes; with 0, this process makes each batch when it is asked for.
+    """
+
+    def __init__(self, images: Path, *, crop: int, batch: int, steps: int, workers: int = WORKERS) -> None:
+        self._batch, self._ahead, self._used = batch, _AHEAD * workers, 0
+        self._made = multiprocessing.get_context("spawn").Value("q", 0)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="This DataLoader will create")  # the published number, anywhere
+            loader = DataLoader(
+                _Views(images, crop, batch * (steps + self._ahead), self._made),
+                batch_size=batch,
+                num_workers=workers,
+                prefetch_factor=_AHEAD if workers else None,
+                # a process that has threads does not fork well
+                multiprocessing_context="spawn" if workers else None,
+            )
+            self._batches: Iterator[list[Tensor]] = iter(loader)
+
+    @property
+    def made(self) -> int:
+        """Regions whose views are made so far, used or not."""
+        return int(self._made.value)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        first, second = next(self._batches)
+        self._used += 1
+        return first, second
+
+    def wait(self) -> None:
+        """Wait until the workers are as far ahead as they go.
+
+        Between two such moments as many batches are made as are used, whichever of the two is faster.
+
+        Raises
+        ------
+        RuntimeError
+            If the workers make nothing any more.
+        """
+        made, since = self.made, time.monotonic()
+        while self.made < (self._used + self._ahead) * self._batch:
+            time.sleep(0.002)
+            if self.made > made:
+                made, since = self.made, time.monotonic()
+            if time.monotonic() - since > _PATIENCE:
+                raise RuntimeError(f"no view was made in {_PATIENCE:.0f} s; have the workers been killed?")
+
+    def close(self) -> None:
+        """End the workers, which takes seconds."""
+        self._batches = iter(())
 
 
 class _Views(Dataset[tuple[Tensor, Tensor]]):
-    """Two views of each patch, by PIL."""
+    """Two views of each patch, by PIL; ``made`` counts across processes."""
 
-    def __init__(self, images: Path, crop: int, length: int) -> None:
-        self._images, self._crop, self._length = images, crop, length
+    def __init__(self, images: Path, crop: int, length: int, made: Any) -> None:
+        self._images, self._crop, self._length, self._made = images, crop, length, made
         self._tools: tuple[NDArray[np.uint8], Any] | None = None
 
     def __len__(self) -> int:
@@ -89,7 +145,10 @@ class _Views(Dataset[tuple[Tensor, Tensor]]):
 
         patches, view = self._tools = self._tools or (np.load(self._images, mmap_mode="r"), _published_view(self._crop))
         image = Image.fromarray(np.asarray(patches[item % len(patches)]))
-        return view(image), view(image)
+        views = view(image), view(image)
+        with self._made.get_lock():
+            self._made.value += 1
+        return views
 
 
 def _published_view(crop: int) -> Any:

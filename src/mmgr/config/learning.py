@@ -72,7 +72,9 @@ class Pretrain(Section):
 
     recipe: Literal["mmgr", "mmgr-2023", "mmgr-2023-as-published", "simclr"] = "mmgr"
     """A named, complete set of choices; what is set below replaces the recipe's. `mmgr-2023` has the published choices,
-    `mmgr-2023-as-published` also what its code did not mean, to compare."""
+    `mmgr-2023-as-published` also two things that its code did not mean, to compare: the learning rate falls for single
+    epochs, and short last batches are dropped. Not kept are positives that are other regions where several processes
+    train, and regions without POIs as ordinary pairs."""
     bundle: Path | None = None
     """A bundle to use as it is, instead of a training: of `mmgr import-checkpoint`, or of another run."""
     encoder: str | None = None
@@ -80,7 +82,9 @@ class Pretrain(Section):
     weights: Path | Literal["random", "pretrained"] = "random"
     """`pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as
     `resnet50.a1_in1k`, those of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or
-    of torchgeo. Weights for three bands become those of other images by `timm`'s convention."""
+    of torchgeo. Of torchvision's models these are ResNet, ResNeXt, DenseNet, ViT, ConvNeXt and Swin (both versions);
+    VGG, EfficientNet, MobileNet and RegNet are built of other blocks in `timm`, and refused. Weights for three bands
+    become those of other images by `timm`'s convention."""
     weights_bands: tuple[Count, ...] | None = None
     """Bands of the file's first layer that the images' bands are, counted from 1, where it has others: `[4, 3, 2]`
     are red, green and blue of weights for Sentinel-2's 13 bands."""

@@ -2,7 +2,8 @@
 
 Each view has its own parameters, drawn from an explicit generator on the CPU, so that the same seed makes
 the same views on any device. Distributions and formulas are those of the paper's list as torchvision
-states them: random resized crop, colour jitter in a random order, grayscale, flips; and quarter turns.
+states them: random resized crop, colour jitter in a random order (one for all views of a batch, where torchvision
+draws one an image), grayscale, flips; and quarter turns.
 
 A crop is resized by two small matrices, one a side, that hold the triangle filter's weights: the
 antialiased bilinear resize exactly, with flips as reversed rows, and only matrix products to compute.

@@ -30,6 +30,8 @@ MOST_HELD_OUT = 512
 """As many held-out regions measure retrieval to two percent; more would only cost time."""
 LEAST_HELD_OUT = 32
 """Fewer say too little for what they take from the training."""
+READ_AHEAD = 2
+"""Batches that wait, ready, while one is used and the next is read."""
 
 
 class Purpose(IntEnum):
@@ -240,7 +242,7 @@ def seed_for(purpose: Purpose, seed: int, epoch: int, step: int = 0) -> np.rando
     return np.random.SeedSequence([seed % 2**63, epoch, step, purpose])
 
 
-def prefetched(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
+def prefetched(items: Iterable[T], ahead: int = READ_AHEAD) -> Iterator[T]:
     """Yield items that a background thread makes ahead of their use.
 
     An error of the thread is raised here; a caller that stops early stops the thread.

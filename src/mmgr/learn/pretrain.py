@@ -125,6 +125,14 @@ def pretrain(
     return training.model.cpu().eval()
 
 
+def needs_pois(recipe: Recipe, who: str) -> ConfigError:
+    """Return the error of a recipe that needs POIs; ``who`` has none, as the beginning of a clause."""
+    return ConfigError(
+        f"the recipe {recipe.name} contrasts images with POIs, but {who} none; add `pois`, or set "
+        "`pretrain.recipe: simclr`, which learns from images alone."
+    )
+
+
 def _begun(
     store: RegionStore,
     table: NDArray[np.float32] | None,
@@ -177,10 +185,7 @@ def _category_table(store: RegionStore, vectors: CategoryVectors | None, recipe:
     if not recipe.uses_pois:
         return None
     if vectors is None or not store.bags.present.any():
-        raise ConfigError(
-            f"the recipe {recipe.name} contrasts images with POIs, but {store.path} has none; add `pois`, or set "
-            "`pretrain.recipe: simclr`, which learns from images alone."
-        )
+        raise needs_pois(recipe, f"{store.path} has")
     if vectors.taxonomy != store.info.taxonomy:
         raise ArtefactError(
             f"the category vectors are of {len(vectors.taxonomy)} other categories than the "

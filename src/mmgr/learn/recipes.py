@@ -118,8 +118,9 @@ class Recipe(Choices):
     both_views_meet_pois: bool = True
     """Whether the second view meets the POIs too; in the paper the first one alone does."""
     mask_same_unit: bool = True
-    """Whether regions whose counts come from one polygon, or whose POIs are identical, are no negatives
-    of each other: such POIs cannot tell them apart."""
+    """Whether regions whose POI counts come from one polygon, or whose POIs are identical, are no negatives
+    of each other: such POIs cannot tell them apart. Polygons of labels have no part in this. Regions whose POIs around
+    are known (``pois_around``) are told apart by those, and stay negatives."""
     mask_near: Positive | None = None
     """Regions whose centres are nearer than this (m) are no negatives of each other, in either loss."""
     mask_alike: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -257,8 +258,10 @@ RECIPES: dict[str, Recipe] = {
     # the published choices; what its code did not mean is repaired: drops of the learning rate persist,
     # the last batch is kept, small sets train. Its two Adams are one: Adam treats each weight alone.
     "mmgr-2023": _PUBLISHED,
-    # with what its code did not mean, to compare. Regions without POIs are left out of inter-modal pairs here, too:
-    # the published loss breaks where such a region ends a batch.
+    # with two things that its code did not mean, to compare: the learning rate falls for single epochs only, and short
+    # last batches are dropped. Left out are the others that change what is learned: with more than one process its
+    # positives are other regions, here a region's own at any number; a region without POIs is an ordinary pair there
+    # in the middle of a batch, and breaks the loss at its end, while here it has no part in inter-modal pairs.
     "mmgr-2023-as-published": _PUBLISHED.model_copy(
         update={"name": "mmgr-2023-as-published", "schedule": "dips", "last_batch": "drop"}
     ),

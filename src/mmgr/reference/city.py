@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import torch
 import yaml
 from PIL import Image, UnidentifiedImageError
 
 from mmgr.console import log
-from mmgr.errors import ConfigError, InputError
+from mmgr.errors import ArtefactError, ConfigError, InputError
 from mmgr.files import write_text
+from mmgr.learn.plain import read_plain
 from mmgr.run import Run
 
 _HEAD = """\
@@ -23,6 +25,8 @@ _NO_PLACES = """\
 # The samples do not say where they are: to score and map them, name polygons whose ids are the images' names as
 # `path` and `id` under `regions`.
 """
+_LOOKED_AT = 100
+"""Tensors of a folder that are looked at to find one that tells."""
 
 
 def import_reference(
@@ -83,6 +87,9 @@ def import_reference(
 def find_folders(folder: Path) -> dict[str, Path]:
     """Return the folders of images, POI vectors and edges below ``folder``; the last two may be missing.
 
+    Tensors tell what they are: edges are whole numbers of shape ``(2, edges)``, vectors are not. Where they do not,
+    since no region has an edge, the folder's name does.
+
     Raises
     ------
     InputError
@@ -96,7 +103,7 @@ def find_folders(folder: Path) -> dict[str, Path]:
         if ".png" in endings:
             kinds["images"].append(path)
         elif ".tensor" in endings and "weight" not in path.name.lower():  # weights of edges are not used
-            kinds["edges" if "edge" in path.name.lower() else "vectors"].append(path)
+            kinds[_kind(path)].append(path)
     for kind, paths in kinds.items():
         if len(paths) > 1:
             raise InputError(
@@ -112,6 +119,22 @@ def find_folders(folder: Path) -> dict[str, Path]:
     if not kinds["vectors"]:
         log.info("%s holds no POI vectors: images alone are imported", folder)
     return {kind: paths[0].resolve() for kind, paths in kinds.items() if paths}
+
+
+def _kind(folder: Path) -> str:
+    """Say whether a folder of tensors has `edges` or `vectors`."""
+    for path in sorted(folder.glob("*.tensor"))[:_LOOKED_AT]:
+        try:
+            tensor = read_plain(path)
+        except ArtefactError:
+            continue  # named later, with all other faults
+        if not isinstance(tensor, torch.Tensor) or tensor.ndim != 2 or not tensor.numel():
+            continue
+        if len(tensor) == 2 and not tensor.is_floating_point():
+            return "edges"
+        if len(tensor) != 2 and tensor.is_floating_point():
+            return "vectors"  # as many as the region has POIs
+    return "edges" if "edge" in folder.name.lower() else "vectors"
 
 
 def _usual_size(folder: Path) -> int:
