@@ -10,8 +10,12 @@ import pytest
 import yaml
 from learn_samples import TAXONOMY, make_store, small_recipe
 
+from mmgr.actions import embed as embedding
+from mmgr.actions import pretrain
 from mmgr.bundle import load_bundle, save_bundle
+from mmgr.config import Config
 from mmgr.errors import ArtefactError
+from mmgr.layout import Layout
 from mmgr.learn.embed import embed, random_model
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import RECIPES
@@ -123,3 +127,29 @@ def test_another_schema_and_another_folder_are_refused(tmp_path: Path, bundle: P
 def test_a_bundle_replaces_the_one_before(bundle: Path, model: MultiModalModel) -> None:
     save_bundle(bundle, model, model.recipe, TAXONOMY, {"seed": 5})
     assert load_bundle(bundle).manifest["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("taxonomy", "said"),
+    [
+        (Taxonomy(tuple("aabbcc"), tuple("pqrstv")), r"category 6 is 'c/u' in the store and 'c/v' in the bundle"),
+        (Taxonomy(tuple("aabbcc"), tuple("qprstu")), r"category 1 is 'a/p' in the store and 'a/q' in the bundle"),
+        (Taxonomy(tuple("aabbc"), tuple("pqrst")), r"category 6 is 'c/u' in the store and none in the bundle"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["pretrain", "embed"])
+def test_a_bundle_of_other_categories_is_refused(tmp_path: Path, taxonomy: Taxonomy, said: str, stage: str) -> None:
+    recipe, layout = small_recipe(), Layout(tmp_path / "output")
+    make_store(layout.regions, 9)
+    there = layout.bundle if stage == "embed" else tmp_path / "theirs"
+    save_bundle(there, random_model(recipe, np.ones((len(taxonomy), 8), np.float32), 3, seed=0), recipe, taxonomy, {})
+    config = Config.model_validate(
+        {
+            "output": layout.folder,
+            "images": {"path": "x"},
+            "regions": {"size": 500},
+            "pretrain": {"bundle": there, "device": "cpu"},
+        }
+    )
+    with pytest.raises(ArtefactError, match=said):
+        (pretrain if stage == "pretrain" else embedding).act(config, layout)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from safetensors.torch import load_file, save_file
 
 from mmgr.errors import ArtefactError, ConfigError
 from mmgr.files import check_schema, read_json, sha256, write_aside, write_json
+from mmgr.learn.embed import check_fit
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import Recipe
+from mmgr.store import RegionStore
 from mmgr.taxonomy import Taxonomy
 
 SCHEMA_VERSION = 1
@@ -107,6 +110,34 @@ def load_bundle(folder: str | Path) -> Bundle:
     except (yaml.YAMLError, ValidationError, SafetensorError, ConfigError, KeyError, TypeError, RuntimeError) as error:
         raise ArtefactError(f"{folder} is not a bundle that this MMGR can read: {error}") from error
     return Bundle(model.eval(), recipe, taxonomy, manifest)
+
+
+def check_bundle(bundle: Bundle, store: RegionStore) -> None:
+    """Check that the model of a bundle can embed a store, and means by each number of a category what the store means.
+
+    Raises
+    ------
+    ArtefactError
+        If the store has other bands, or other categories of POIs, or the same ones in another order.
+    """
+    here, known = store.info.taxonomy, bundle.taxonomy
+    if bundle.model.categories and len(here) and here != known:
+        number, (ours, its) = next(
+            (number, pair)
+            for number, pair in enumerate(zip_longest(*map(_pairs, (here, known))), 1)
+            if len(set(pair)) > 1
+        )
+        raise ArtefactError(
+            f"{store.path} has {len(here)} POI categories, the bundle's model knows {len(known)}, and they are not the "
+            f"same: category {number} is {ours or 'none'} in the store and {its or 'none'} in the bundle. Use a bundle "
+            "that was trained on these categories, or train one: leave `pretrain.bundle` out."
+        )
+    check_fit(bundle.model, store)
+
+
+def _pairs(taxonomy: Taxonomy) -> list[str]:
+    """Return both levels of each category, as an error shows them."""
+    return [repr(f"{first}/{second}") for first, second in zip(taxonomy.first, taxonomy.second, strict=True)]
 
 
 def _check(folder: Path, manifest: Any) -> None:

@@ -51,11 +51,10 @@ def act(config: Config, layout: Layout, processes: Processes = ALONE) -> None:
 
 def _copy(source: Path, layout: Layout) -> None:
     """Put a bundle in the place of a trained one, once it is sure that it fits the store."""
-    from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
-    from mmgr.learn.embed import check_fit  # noqa: PLC0415
+    from mmgr.bundle import check_bundle, load_bundle  # noqa: PLC0415 - torch loads slowly
 
     bundle = load_bundle(source)
-    check_fit(bundle.model, RegionStore(layout.regions))
+    check_bundle(bundle, RegionStore(layout.regions))
     log.info("%s is used as it is: %s, %s", source, bundle.recipe.name, bundle.recipe.encoder)
     clear_asides(layout.bundle)
     with write_aside(layout.bundle) as aside:
