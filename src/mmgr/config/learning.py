@@ -76,7 +76,8 @@ class Pretrain(Section):
     bundle: Path | None = None
     """A bundle to use as it is, instead of a training: of `mmgr import-checkpoint`, or of another run."""
     encoder: str | None = None
-    """Any `timm` model; `resnet18` by default, `resnet50` as published."""
+    """Any `timm` model, as `timm` or the hub (`hf-hub:timm/...`) names it; `resnet18` by default, `resnet50` as
+    published."""
     weights: Path | Literal["random", "pretrained"] = "random"
     """`pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as
     `resnet50.a1_in1k`, those of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or

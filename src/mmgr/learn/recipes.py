@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mmgr.config import Count, Fraction, Positive, Pretrain
 
@@ -50,7 +51,7 @@ class Recipe(Choices):
 
     # the model
     encoder: str = "resnet18"
-    """Any `timm` model."""
+    """Any `timm` model; `hf-hub:timm/` before its name means the same."""
     weights: str = "random"
     """`random`, `pretrained` (asks the `timm` hub), or the path of a safetensors file."""
     weights_bands: tuple[Count, ...] | None = None
@@ -164,6 +165,11 @@ class Recipe(Choices):
     """`auto` is bfloat16 where the processor computes with it."""
     compile: bool = False
     """Whether the image encoder's training steps are compiled; the last digits of the weights differ from without."""
+
+    @field_validator("encoder")
+    @classmethod
+    def _is_a_name_of_timm(cls, value: str) -> str:
+        return re.sub("^hf[-_]hub:timm/", "", value)
 
     @model_validator(mode="after")
     def _bands_have_both(self) -> Recipe:
