@@ -59,6 +59,8 @@ class LossParts:
     """The inter-modal temperature."""
     features: Tensor
     """Image features of the first views, detached, shape ``(B, F)``."""
+    projections: Tensor
+    """What the losses see of them, ``z``, detached, shape ``(B, 128)``."""
 
 
 class MultiModalModel(nn.Module):
@@ -276,6 +278,7 @@ class MultiModalModel(nn.Module):
             poi_retrieval_chance=poi_retrieval[1],
             temperature=temperature,
             features=share.gather(features[own].detach()),
+            projections=share.gather(z1.detach()),
         )
 
     def _inter(
