@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from learn_samples import TAXONOMY, make_store, small_recipe
 
 from mmgr.actions import embed as embedding
 from mmgr.actions import pretrain
-from mmgr.bundle import load_bundle, save_bundle
+from mmgr.bundle import PatchSize, check_bundle, load_bundle, save_bundle
 from mmgr.config import Config
 from mmgr.errors import ArtefactError
 from mmgr.layout import Layout
@@ -153,3 +154,36 @@ def test_a_bundle_of_other_categories_is_refused(tmp_path: Path, taxonomy: Taxon
     )
     with pytest.raises(ArtefactError, match=said):
         (pretrain if stage == "pretrain" else embedding).act(config, layout)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "edge", "crop", "said"),
+    [
+        (None, None, 32, None),
+        (40, 500.0, 32, None),
+        (40, 430.0, 32, None),
+        (40, 380.0, 32, "40 pixels (12.5 m a pixel), and the bundle's model was trained on 40 x 40 pixels (9.5 m"),
+        (80, 1000.0, 32, "trained on 80 x 80 pixels (12.5 m a pixel)"),
+        (80, 0.0, 32, "trained on 80 x 80 pixels:"),
+        (None, None, 64, "has patches of 40 pixels, which are enlarged to the 64"),
+        (40, 500.0, 64, None),
+    ],
+)  # fmt: skip
+def test_patches_of_another_size_are_told_of(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    pixels: int | None,
+    edge: float | None,
+    crop: int,
+    said: str | None,
+) -> None:
+    store = make_store(tmp_path / "regions.lance", 3)
+    recipe = small_recipe("simclr", crop=crop)
+    patches = None if pixels is None or edge is None else PatchSize(pixels, edge)
+    model = random_model(recipe, None, 3, seed=0)
+    save_bundle(tmp_path / "bundle", model, recipe, Taxonomy((), ()), {}, patches)
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.patches == patches
+    check_bundle(bundle, store)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [said in warning for warning in warnings] == [True] if said else not warnings

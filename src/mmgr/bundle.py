@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from mmgr.console import log
 from mmgr.errors import ArtefactError, ConfigError
 from mmgr.files import check_schema, read_json, sha256, write_aside, write_json
 from mmgr.learn.embed import check_fit
@@ -32,6 +33,39 @@ SCHEMA_VERSION = 1
 _FILES = ("model.safetensors", "config.yaml", "taxonomy.json")
 
 
+OTHER_SCALE = 1.2
+"""Pixels that differ by more than this factor in metres show things at another size."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSize:
+    """How large the patches are that a model was trained on."""
+
+    pixels: int
+    """Edge in pixels."""
+    edge: float
+    """Edge of a region in metres; 0 where that is not known."""
+
+    @classmethod
+    def of(cls, store: RegionStore) -> PatchSize:
+        """Return the size of a store's patches."""
+        return cls(store.info.pixels, store.info.edge)
+
+    @property
+    def scale(self) -> float:
+        """Metres a pixel; 0 where that is not known."""
+        return self.edge / self.pixels if self.pixels else 0.0
+
+    def __str__(self) -> str:
+        metres = f" ({self.scale:.3g} m a pixel)" if self.scale else ""
+        return f"{self.pixels} x {self.pixels} pixels{metres}"
+
+    def differs(self, other: PatchSize) -> bool:
+        """Say whether patches of another size show other things, or the same ones larger or smaller."""
+        scales = sorted((self.scale, other.scale))
+        return self.pixels != other.pixels or (scales[0] > 0 and scales[1] / scales[0] > OTHER_SCALE)
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A trained model and what it was made of."""
@@ -43,10 +77,17 @@ class Bundle:
     """The POI categories that the model knows; empty for images alone."""
     manifest: dict[str, Any]
     """`schema_version`, `software`, `seed`, `provenance`, and `files` with their SHA-256."""
+    patches: PatchSize | None = None
+    """What the model was trained on, where that is known."""
 
 
 def save_bundle(
-    folder: Path, model: MultiModalModel, recipe: Recipe, taxonomy: Taxonomy, provenance: Mapping[str, Any]
+    folder: Path,
+    model: MultiModalModel,
+    recipe: Recipe,
+    taxonomy: Taxonomy,
+    provenance: Mapping[str, Any],
+    patches: PatchSize | None = None,
 ) -> None:
     """Write a bundle, whole or not at all.
 
@@ -62,6 +103,8 @@ def save_bundle(
         The POI categories of the model's category vectors.
     provenance
         Anything that tells where the model comes from; its `seed` stands in the manifest.
+    patches
+        The size of the patches that it was trained on, where that is known.
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     shape = {
@@ -74,6 +117,8 @@ def save_bundle(
         aside.mkdir()
         save_file(weights, aside / "model.safetensors")
         settings = {"recipe": recipe.model_dump(mode="json"), "model": shape}
+        if patches is not None:
+            settings["patches"] = asdict(patches)
         (aside / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         write_json(aside / "taxonomy.json", taxonomy.to_json())
         manifest = {
@@ -107,13 +152,16 @@ def load_bundle(folder: str | Path) -> Bundle:
         vectors = weights["poi_encoder.vectors"].numpy() if shape["categories"] else None
         model = MultiModalModel(start, vectors, shape["bands"], shape.get("around", 0))
         model.load_state_dict(weights)
+        patches = PatchSize(**settings["patches"]) if "patches" in settings else None
     except (yaml.YAMLError, ValidationError, SafetensorError, ConfigError, KeyError, TypeError, RuntimeError) as error:
         raise ArtefactError(f"{folder} is not a bundle that this MMGR can read: {error}") from error
-    return Bundle(model.eval(), recipe, taxonomy, manifest)
+    return Bundle(model.eval(), recipe, taxonomy, manifest, patches)
 
 
 def check_bundle(bundle: Bundle, store: RegionStore) -> None:
     """Check that the model of a bundle can embed a store, and means by each number of a category what the store means.
+
+    Patches of another size than it was trained on are told of: it sees them, but things in them have other sizes.
 
     Raises
     ------
@@ -133,6 +181,24 @@ def check_bundle(bundle: Bundle, store: RegionStore) -> None:
             "that was trained on these categories, or train one: leave `pretrain.bundle` out."
         )
     check_fit(bundle.model, store)
+    _tell_other_sizes(bundle, PatchSize.of(store), store)
+
+
+def _tell_other_sizes(bundle: Bundle, here: PatchSize, store: RegionStore) -> None:
+    there = bundle.patches
+    if there is not None and here.differs(there):
+        log.warning(
+            "%s has patches of %s, and the bundle's model was trained on %s: it may know less of them than of its own; "
+            "`regions.size` and `regions.pixels` choose both",
+            store.path, here, there,
+        )  # fmt: skip
+    crop = bundle.recipe.crop
+    if here.pixels < crop and (there is None or there.pixels >= crop):
+        log.warning(
+            "%s has patches of %d pixels, which are enlarged to the %d that the bundle's model sees; set "
+            "`regions.pixels` to at least that where the images have them",
+            store.path, here.pixels, crop,
+        )  # fmt: skip
 
 
 def _pairs(taxonomy: Taxonomy) -> list[str]:

@@ -65,7 +65,7 @@ def _copy(source: Path, layout: Layout) -> None:
 
 
 def _train(config: Config, layout: Layout, processes: Processes) -> None:
-    from mmgr.bundle import save_bundle  # noqa: PLC0415 - torch loads slowly, and a run without images needs none
+    from mmgr.bundle import PatchSize, save_bundle  # noqa: PLC0415 - torch loads slowly, and a run without images needs none
     from mmgr.learn.pretrain import pretrain  # noqa: PLC0415
     from mmgr.learn.recipes import resolve  # noqa: PLC0415
     from mmgr.learn.resume import training_hash  # noqa: PLC0415
@@ -101,7 +101,7 @@ def _train(config: Config, layout: Layout, processes: Processes) -> None:
         return
     clear_asides(layout.bundle)
     made = {**store.info.provenance, "seed": config.seed, "training": training_hash(layout.pretrain)}
-    save_bundle(layout.bundle, model, recipe, store.info.taxonomy, made)
+    save_bundle(layout.bundle, model, recipe, store.info.taxonomy, made, PatchSize.of(store))
 
 
 def _pois_around(config: Config, layout: Layout, store: RegionStore) -> NDArray[np.float32] | None:
