@@ -109,10 +109,20 @@ class Pretrain(Section):
     """Regions a step."""
     learning_rate: Positive | None = None
     """Step size of the optimiser."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """How strongly the optimiser draws weights towards 0; a learned temperature it leaves alone."""
     temperature: Positive | None = None
     """Divides the similarities in the losses."""
+    learn_temperature: bool | None = None
+    """Whether the temperature of the inter-modal loss is learned, from `temperature` on; no recipe does. It never falls
+    below 0.01."""
+    negatives: Literal["joint", "cross"] | None = None
+    """What an image is told apart from when it meets its POIs: `joint`, all other images and POIs of the batch, as
+    published; `cross`, the POIs alone, and POIs from the images, as in `mmgr`."""
     intra_weight: Fraction | None = None
     """Weight of the intra-modal loss; the inter-modal one gets the rest."""
+    counts_weight: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the side task that predicts POIs from the image; 0 as published, where there is none."""
     mask_near: Positive | None = None
     """Regions whose centres are nearer than this (m) are not pushed apart."""
     mask_alike: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -145,6 +155,15 @@ class Pretrain(Section):
         if not CADENCE.fullmatch(value):
             raise ValueError("say how often as `15 min` or `500 steps`")
         return value
+
+    @model_validator(mode="after")
+    def _learns_a_temperature_that_there_is(self) -> Pretrain:
+        alone = self.intra_weight == 1 or (self.recipe == "simclr" and self.intra_weight is None)
+        if self.learn_temperature and alone:
+            raise ValueError(
+                "there is no inter-modal loss (its weight is 0) whose temperature `learn_temperature` means"
+            )
+        return self
 
 
 class Embed(Section):

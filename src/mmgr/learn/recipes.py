@@ -112,7 +112,7 @@ class Recipe(Choices):
     inter_temperature: Positive = 0.2
     """Temperature of the inter-modal loss, its start where it is learned."""
     learn_temperature: bool = False
-    """Whether the inter-modal temperature is learned."""
+    """Whether the inter-modal temperature is learned; weights decay, it does not."""
     negatives: Literal["joint", "cross"] = "cross"
     """Of an image with its POIs: `joint`, all other 2 (B - 1) vectors of both modalities (the paper);
     `cross`, the vectors of the other modality only, in both directions."""
@@ -301,9 +301,13 @@ def resolve(settings: Pretrain) -> Recipe:
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
         "temperature": settings.temperature,
         "inter_temperature": settings.temperature,
+        "learn_temperature": settings.learn_temperature,
+        "negatives": settings.negatives,
         "intra_weight": settings.intra_weight,
+        "counts_weight": settings.counts_weight,
         "mask_near": settings.mask_near,
         "mask_alike": settings.mask_alike,
         "precision": settings.precision,
