@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,12 @@ import pytest
 import yaml
 from learn_samples import TAXONOMY, make_store, small_recipe
 
-from mmgr.bundle import load_bundle, save_bundle
+from mmgr.actions import embed as embedding
+from mmgr.actions import pretrain
+from mmgr.bundle import PatchSize, check_bundle, load_bundle, save_bundle
+from mmgr.config import Config
 from mmgr.errors import ArtefactError
+from mmgr.layout import Layout
 from mmgr.learn.embed import embed, random_model
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import RECIPES
@@ -123,3 +128,62 @@ def test_another_schema_and_another_folder_are_refused(tmp_path: Path, bundle: P
 def test_a_bundle_replaces_the_one_before(bundle: Path, model: MultiModalModel) -> None:
     save_bundle(bundle, model, model.recipe, TAXONOMY, {"seed": 5})
     assert load_bundle(bundle).manifest["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("taxonomy", "said"),
+    [
+        (Taxonomy(tuple("aabbcc"), tuple("pqrstv")), r"category 6 is 'c/u' in the store and 'c/v' in the bundle"),
+        (Taxonomy(tuple("aabbcc"), tuple("qprstu")), r"category 1 is 'a/p' in the store and 'a/q' in the bundle"),
+        (Taxonomy(tuple("aabbc"), tuple("pqrst")), r"category 6 is 'c/u' in the store and none in the bundle"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["pretrain", "embed"])
+def test_a_bundle_of_other_categories_is_refused(tmp_path: Path, taxonomy: Taxonomy, said: str, stage: str) -> None:
+    recipe, layout = small_recipe(), Layout(tmp_path / "output")
+    make_store(layout.regions, 9)
+    there = layout.bundle if stage == "embed" else tmp_path / "theirs"
+    save_bundle(there, random_model(recipe, np.ones((len(taxonomy), 8), np.float32), 3, seed=0), recipe, taxonomy, {})
+    config = Config.model_validate(
+        {
+            "output": layout.folder,
+            "images": {"path": "x"},
+            "regions": {"size": 500},
+            "pretrain": {"bundle": there, "device": "cpu"},
+        }
+    )
+    with pytest.raises(ArtefactError, match=said):
+        (pretrain if stage == "pretrain" else embedding).act(config, layout)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "edge", "crop", "said"),
+    [
+        (None, None, 32, None),
+        (40, 500.0, 32, None),
+        (40, 430.0, 32, None),
+        (40, 380.0, 32, "40 pixels (12.5 m a pixel), and the bundle's model was trained on 40 x 40 pixels (9.5 m"),
+        (80, 1000.0, 32, "trained on 80 x 80 pixels (12.5 m a pixel)"),
+        (80, 0.0, 32, "trained on 80 x 80 pixels:"),
+        (None, None, 64, "has patches of 40 pixels, which are enlarged to the 64"),
+        (40, 500.0, 64, None),
+    ],
+)  # fmt: skip
+def test_patches_of_another_size_are_told_of(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    pixels: int | None,
+    edge: float | None,
+    crop: int,
+    said: str | None,
+) -> None:
+    store = make_store(tmp_path / "regions.lance", 3)
+    recipe = small_recipe("simclr", crop=crop)
+    patches = None if pixels is None or edge is None else PatchSize(pixels, edge)
+    model = random_model(recipe, None, 3, seed=0)
+    save_bundle(tmp_path / "bundle", model, recipe, Taxonomy((), ()), {}, patches)
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.patches == patches
+    check_bundle(bundle, store)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [said in warning for warning in warnings] == [True] if said else not warnings

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,52 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from mmgr.console import log
 from mmgr.errors import ArtefactError, ConfigError
 from mmgr.files import check_schema, read_json, sha256, write_aside, write_json
+from mmgr.learn.embed import check_fit
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import Recipe
+from mmgr.store import RegionStore
 from mmgr.taxonomy import Taxonomy
 
 SCHEMA_VERSION = 1
 """Version of the files in a bundle."""
 
 _FILES = ("model.safetensors", "config.yaml", "taxonomy.json")
+
+
+OTHER_SCALE = 1.2
+"""Pixels that differ by more than this factor in metres show things at another size."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSize:
+    """How large the patches are that a model was trained on."""
+
+    pixels: int
+    """Edge in pixels."""
+    edge: float
+    """Edge of a region in metres; 0 where that is not known."""
+
+    @classmethod
+    def of(cls, store: RegionStore) -> PatchSize:
+        """Return the size of a store's patches."""
+        return cls(store.info.pixels, store.info.edge)
+
+    @property
+    def scale(self) -> float:
+        """Metres a pixel; 0 where that is not known."""
+        return self.edge / self.pixels if self.pixels else 0.0
+
+    def __str__(self) -> str:
+        metres = f" ({self.scale:.3g} m a pixel)" if self.scale else ""
+        return f"{self.pixels} x {self.pixels} pixels{metres}"
+
+    def differs(self, other: PatchSize) -> bool:
+        """Say whether patches of another size show other things, or the same ones larger or smaller."""
+        scales = sorted((self.scale, other.scale))
+        return self.pixels != other.pixels or (scales[0] > 0 and scales[1] / scales[0] > OTHER_SCALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +77,17 @@ class Bundle:
     """The POI categories that the model knows; empty for images alone."""
     manifest: dict[str, Any]
     """`schema_version`, `software`, `seed`, `provenance`, and `files` with their SHA-256."""
+    patches: PatchSize | None = None
+    """What the model was trained on, where that is known."""
 
 
 def save_bundle(
-    folder: Path, model: MultiModalModel, recipe: Recipe, taxonomy: Taxonomy, provenance: Mapping[str, Any]
+    folder: Path,
+    model: MultiModalModel,
+    recipe: Recipe,
+    taxonomy: Taxonomy,
+    provenance: Mapping[str, Any],
+    patches: PatchSize | None = None,
 ) -> None:
     """Write a bundle, whole or not at all.
 
@@ -59,6 +103,8 @@ def save_bundle(
         The POI categories of the model's category vectors.
     provenance
         Anything that tells where the model comes from; its `seed` stands in the manifest.
+    patches
+        The size of the patches that it was trained on, where that is known.
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     shape = {
@@ -71,6 +117,8 @@ def save_bundle(
         aside.mkdir()
         save_file(weights, aside / "model.safetensors")
         settings = {"recipe": recipe.model_dump(mode="json"), "model": shape}
+        if patches is not None:
+            settings["patches"] = asdict(patches)
         (aside / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         write_json(aside / "taxonomy.json", taxonomy.to_json())
         manifest = {
@@ -104,9 +152,58 @@ def load_bundle(folder: str | Path) -> Bundle:
         vectors = weights["poi_encoder.vectors"].numpy() if shape["categories"] else None
         model = MultiModalModel(start, vectors, shape["bands"], shape.get("around", 0))
         model.load_state_dict(weights)
+        patches = PatchSize(**settings["patches"]) if "patches" in settings else None
     except (yaml.YAMLError, ValidationError, SafetensorError, ConfigError, KeyError, TypeError, RuntimeError) as error:
         raise ArtefactError(f"{folder} is not a bundle that this MMGR can read: {error}") from error
-    return Bundle(model.eval(), recipe, taxonomy, manifest)
+    return Bundle(model.eval(), recipe, taxonomy, manifest, patches)
+
+
+def check_bundle(bundle: Bundle, store: RegionStore) -> None:
+    """Check that the model of a bundle can embed a store, and means by each number of a category what the store means.
+
+    Patches of another size than it was trained on are told of: it sees them, but things in them have other sizes.
+
+    Raises
+    ------
+    ArtefactError
+        If the store has other bands, or other categories of POIs, or the same ones in another order.
+    """
+    here, known = store.info.taxonomy, bundle.taxonomy
+    if bundle.model.categories and len(here) and here != known:
+        number, (ours, its) = next(
+            (number, pair)
+            for number, pair in enumerate(zip_longest(*map(_pairs, (here, known))), 1)
+            if len(set(pair)) > 1
+        )
+        raise ArtefactError(
+            f"{store.path} has {len(here)} POI categories, the bundle's model knows {len(known)}, and they are not the "
+            f"same: category {number} is {ours or 'none'} in the store and {its or 'none'} in the bundle. Use a bundle "
+            "that was trained on these categories, or train one: leave `pretrain.bundle` out."
+        )
+    check_fit(bundle.model, store)
+    _tell_other_sizes(bundle, PatchSize.of(store), store)
+
+
+def _tell_other_sizes(bundle: Bundle, here: PatchSize, store: RegionStore) -> None:
+    there = bundle.patches
+    if there is not None and here.differs(there):
+        log.warning(
+            "%s has patches of %s, and the bundle's model was trained on %s: it may know less of them than of its own; "
+            "`regions.size` and `regions.pixels` choose both",
+            store.path, here, there,
+        )  # fmt: skip
+    crop = bundle.recipe.crop
+    if here.pixels < crop and (there is None or there.pixels >= crop):
+        log.warning(
+            "%s has patches of %d pixels, which are enlarged to the %d that the bundle's model sees; set "
+            "`regions.pixels` to at least that where the images have them",
+            store.path, here.pixels, crop,
+        )  # fmt: skip
+
+
+def _pairs(taxonomy: Taxonomy) -> list[str]:
+    """Return both levels of each category, as an error shows them."""
+    return [repr(f"{first}/{second}") for first, second in zip(taxonomy.first, taxonomy.second, strict=True)]
 
 
 def _check(folder: Path, manifest: Any) -> None:

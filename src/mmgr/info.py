@@ -96,6 +96,7 @@ def _bundle(path: Path) -> Facts:
         ("bundle", str(path)),
         ("recipe", f"{recipe.name}: {recipe.encoder}, {recipe.epochs} epochs, batch {recipe.batch_size}"),
         ("parameters", f"{weights / 1e6:.1f} million"),
+        *([("trained on", f"patches of {bundle.patches}")] if bundle.patches else []),
         ("categories", str(len(bundle.taxonomy))),
         ("hashes", "checked"),
         ("written by", f"MMGR {bundle.manifest.get('software', '?')}, schema {bundle.manifest.get('schema_version')}"),

@@ -10,7 +10,7 @@ import pytest
 from learn_samples import CATEGORIES, TAXONOMY, make_store
 
 from mmgr.actions import embed, pretrain
-from mmgr.bundle import load_bundle
+from mmgr.bundle import PatchSize, load_bundle
 from mmgr.categories import CategoryVectors
 from mmgr.config import Config
 from mmgr.layout import Layout
@@ -55,6 +55,7 @@ def test_chosen_encoders_of_pois_reach_the_bundle_and_the_embeddings(tmp_path: P
     pretrain.act(config, layout)
     bundle = load_bundle(layout.bundle)
     recipe = bundle.recipe
+    assert bundle.patches == PatchSize(pixels=40, edge=500.0)
     assert (recipe.poi_encoder, recipe.poi_positions, recipe.crop_pois) == ("attention", True, True)
     assert recipe.band_mean == (0.4, 0.4, 0.4)
     vectors = bundle.model.category_vectors

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from learn_samples import small_recipe
+from learn_samples import Vectors, small_recipe
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -14,7 +14,9 @@ from mmgr.errors import ConfigError
 from mmgr.learn import encoders
 from mmgr.learn.augment import normalise
 from mmgr.learn.encoders import image_encoder, view_scale
-from mmgr.learn.model import seeded_model
+from mmgr.learn.model import MultiModalModel, seeded_model
+from mmgr.learn.pretrain import pretrain
+from mmgr.store import RegionStore
 
 
 @pytest.mark.parametrize(("name", "features"), [("test_resnet", 96), ("test_vit", 64)])
@@ -81,6 +83,57 @@ def test_a_transformer_is_built_for_the_crop(crop: int) -> None:
 def test_a_crop_that_a_model_cannot_see_is_one_clear_error() -> None:
     with pytest.raises(ConfigError, match=r"pretrain\.(crop|encoder): test_maxvit cannot .* 33"):
         image_encoder("test_maxvit", weights="random", bands=3, crop=33)
+
+
+def test_a_wrong_tag_names_those_that_there_are() -> None:
+    with pytest.raises(
+        ConfigError, match=r"pretrain\.encoder: timm has no weights 'nonsense' of resnet18.*resnet18\.a"
+    ):
+        image_encoder("resnet18.nonsense", weights="random", bands=3, crop=32)
+
+
+def test_whatever_a_model_makes_of_a_size_is_one_clear_error() -> None:
+    with pytest.raises(ConfigError, match=r"pretrain\.\w+: mvitv2_tiny cannot .* 112"):
+        image_encoder("mvitv2_tiny", weights="random", bands=3, crop=112)
+
+
+def test_the_name_of_the_hub_is_that_of_timm() -> None:
+    assert small_recipe(encoder="hf-hub:timm/test_resnet.r160_in1k").encoder == "test_resnet.r160_in1k"
+    with pytest.raises(ConfigError, match=r"'hf-hub:somebody/model' is on the hub.*pretrain\.weights"):
+        image_encoder("hf-hub:somebody/model", weights="random", bands=3, crop=32)
+
+
+class SeesMultiples(torch.nn.Module):
+    """An encoder that sees only multiples of 32, as those do that join maps of several sizes."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[-1] % 32:
+            raise IndexError("index 22 is out of bounds")
+        return images.mean((2, 3))
+
+
+def test_whole_patches_are_seen_at_the_nearest_size_that_can_be(caplog: pytest.LogCaptureFixture) -> None:
+    model = seeded_model(small_recipe("simclr", crop=64), None, 3, seed=0)
+    model.image_encoder.eval()
+    model.image_encoder, frozen = SeesMultiples(), model.image_encoder
+    model.image_encoder.add_module("frozen", frozen)
+    modes = [part.training for part in model.modules()]
+    with caplog.at_level(logging.INFO, "mmgr"):
+        assert model.whole_edge == 96
+    assert "embedded at 96 pixels: the encoder cannot see 88" in caplog.text
+    assert [part.training for part in model.modules()] == modes
+
+
+def test_an_encoder_that_cannot_see_whole_patches_is_refused_before_it_is_trained(
+    store: RegionStore, vectors: Vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def describe(*_: object) -> Tensor:
+        raise IndexError("maps of shape (1, 9)")
+
+    monkeypatch.setattr(MultiModalModel, "describe_images", describe)
+    with pytest.raises(ConfigError, match=r"whole patches of 44 or 32 or 64 pixels.*maps of shape \(1, 9\)"):
+        pretrain(store, vectors, small_recipe(), folder=tmp_path / "run", seed=0, device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_random_weights_take_views_as_they_are() -> None:

@@ -13,8 +13,9 @@ from learn_samples import Vectors, small_recipe
 
 from mmgr.learn import training as training_module
 from mmgr.learn.data import LEAST_HELD_OUT, MOST_HELD_OUT, Batches, choose_held_out
-from mmgr.learn.held_out import HeldOutMeasures, alignment, evaluating, measure, uniformity
+from mmgr.learn.held_out import HeldOutMeasures, alignment, measure, uniformity
 from mmgr.learn.model import MultiModalModel, seeded_model
+from mmgr.learn.modes import evaluating
 from mmgr.learn.pretrain import pretrain
 from mmgr.learn.recipes import Recipe
 from mmgr.store import RegionStore

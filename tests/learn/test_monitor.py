@@ -1,23 +1,34 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 import torch
+from learn_samples import Vectors, small_recipe
 
+from mmgr.learn import pretrain as pretraining
 from mmgr.learn.held_out import HeldOutMeasures
-from mmgr.learn.model import LossParts
+from mmgr.learn.model import LossParts, MultiModalModel, seeded_model
 from mmgr.learn.monitor import EpochRow, Monitor, effective_rank
+from mmgr.store import RegionStore
 
 
-def parts(*, intra: float = 2.0, inter: float = math.nan, features: torch.Tensor | None = None) -> LossParts:
+def parts(
+    *,
+    intra: float = 2.0,
+    inter: float = math.nan,
+    features: torch.Tensor | None = None,
+    projections: torch.Tensor | None = None,
+) -> LossParts:
     values = {field.name: torch.tensor(math.nan) for field in fields(LossParts)}
     values |= {"total": torch.tensor(intra), "intra": torch.tensor(intra), "intra_chance": torch.tensor(4.0)}
     values |= {"inter": torch.tensor(inter), "inter_chance": torch.tensor(3.0), "temperature": torch.tensor(0.2)}
     values["features"] = torch.eye(8) if features is None else features
+    values["projections"] = torch.eye(8) if projections is None else projections
     return LossParts(**values)
 
 
@@ -72,6 +83,53 @@ def test_a_collapse_is_named() -> None:
     monitor.add(parts(features=torch.ones(8, 5)), 8)
     monitor.end_epoch(learning_rate=0.1, seconds=1)
     assert "COLLAPSED (effective rank 0.0)" in monitor.sentence()
+
+
+def test_what_the_losses_see_is_measured_batch_by_batch() -> None:
+    monitor = Monitor()
+    for number in range(2):
+        # each batch lies on one point, of its own; lengths do not matter
+        monitor.add(parts(projections=torch.eye(8)[number] * torch.arange(1.0, 9)[:, None]), 8)
+    row = monitor.end_epoch(learning_rate=0.1, seconds=1)
+    assert (row.projection_rank, row.projection_uniformity) == (0, pytest.approx(0, abs=1e-9))
+    assert "COLLAPSED (effective rank of projections 0.0, uniformity of projections " in monitor.sentence()
+    monitor.add(parts(), 8)
+    monitor.add(parts(projections=torch.ones(1, 8)), 1)  # of one vector nothing is known
+    row = monitor.end_epoch(learning_rate=0.1, seconds=1)
+    # eight axes: all pairs at a squared distance of 2, in the seven directions of a simplex
+    assert row.projection_uniformity == pytest.approx(-4)
+    assert row.projection_rank == pytest.approx(7, rel=1e-3)
+    assert not monitor.collapse()
+
+
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_a_training_whose_projections_lie_on_one_point_is_named_though_no_region_is_held_out(
+    store: RegionStore,
+    vectors: Vectors,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    collapsed: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    def dead_head(*arguments: object) -> MultiModalModel:
+        model = seeded_model(*arguments)  # type: ignore[arg-type]
+        if collapsed:
+            torch.nn.init.normal_(model.image_head[2].weight, std=1e-6)
+            torch.nn.init.ones_(model.image_head[2].bias)
+        return model
+
+    monkeypatch.setattr(pretraining, "seeded_model", dead_head)
+    caplog.set_level(logging.INFO, "mmgr")
+    recipe = small_recipe("mmgr-2023", epochs=2, learning_rate=1e-7)
+    assert not recipe.held_out
+    pretraining.pretrain(store, vectors, recipe, folder=tmp_path, seed=0, device="cpu")  # type: ignore[arg-type]
+    with (tmp_path / "monitor.csv").open(encoding="utf-8") as stream:
+        last = list(csv.DictReader(stream))[-1]
+    assert float(last["effective_rank"]) > 5, "the features tell nothing of it"
+    assert (float(last["projection_uniformity"]) > -1e-3) == collapsed
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert ["epoch 1: the image features have COLLAPSED (" in warning for warning in warnings] == [True] * collapsed
+    assert ("COLLAPSED" in caplog.records[-1].getMessage()) == collapsed
 
 
 def test_a_collapse_of_what_was_not_trained_on_is_named_too() -> None:

@@ -13,10 +13,11 @@ from learn_samples import TAXONOMY, Vectors, make_bags, make_store, small_recipe
 
 from mmgr.errors import ArtefactError, ConfigError, MmgrError
 from mmgr.learn import model as module
-from mmgr.learn.checkpoints import checkpoints
+from mmgr.learn.checkpoints import Cadence, checkpoints
 from mmgr.learn.data import Batches
-from mmgr.learn.model import LossParts, MultiModalModel
+from mmgr.learn.model import LossParts, MultiModalModel, seeded_model
 from mmgr.learn.pretrain import pretrain
+from mmgr.learn.training import Training
 from mmgr.store import PoiBags, RegionStore
 from mmgr.taxonomy import Taxonomy
 
@@ -208,3 +209,46 @@ def test_two_regions_are_enough(tmp_path: Path, vectors: Vectors) -> None:
     assert isinstance(make_bags(2), PoiBags)
     model = pretrain(tiny, vectors, small_recipe(), folder=tmp_path / "run", seed=0, device="cpu")
     assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_weights_decay_and_a_learned_temperature_does_not(
+    tmp_path: Path,
+    store: RegionStore,
+    vectors: Vectors,
+    learned: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    recipe = small_recipe(learn_temperature=learned, weight_decay=0.5, learning_rate=0.1)
+    model = seeded_model(recipe, vectors.vectors, 3, seed=0)
+    training = Training(model, Batches(store, recipe, 0), 0, tmp_path, Cadence("15 min"))
+    before = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+    assert ("log_temperature" in before) == learned
+    optimiser = training.configure_optimizers()
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    optimiser.step()
+    for name, value in before.items():
+        kept = 1.0 if name == "log_temperature" else 1 - 0.1 * 0.5
+        assert torch.allclose(model.get_parameter(name), kept * value), name
+
+
+def test_a_training_with_a_learned_temperature_goes_on_with_the_same_bits(
+    tmp_path: Path, store: RegionStore, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small_recipe(learn_temperature=True, learning_rate=1e-2)
+    straight = pretrain(store, vectors, recipe, folder=tmp_path / "a", seed=0, device="cpu")
+    start = torch.tensor(recipe.inter_temperature).log()
+    assert not torch.allclose(straight.log_temperature, start, atol=1e-3)
+
+    step = Training.training_step
+
+    def stopped(self: Training, batch: object, index: int) -> torch.Tensor:
+        if batch.epoch:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        return step(self, batch, index)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Training, "training_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(store, vectors, recipe, folder=tmp_path / "b", seed=0, device="cpu")
+    monkeypatch.setattr(Training, "training_step", step)
+    assert same_bits(straight, pretrain(store, vectors, recipe, folder=tmp_path / "b", seed=0, device="cpu"))

@@ -122,8 +122,18 @@ def test_the_configuration_lies_over_the_recipe() -> None:
     assert recipe.temperature == recipe.inter_temperature == 0.1
     assert (recipe.batch_size, recipe.learning_rate) == (128, 1e-2)
     assert (recipe.mask_near, recipe.mask_alike) == (None, None)
+    assert not recipe.learn_temperature
+    chosen = resolve(Pretrain(learn_temperature=True, negatives="joint", counts_weight=0.0, weight_decay=0.05))
+    assert (chosen.learn_temperature, chosen.negatives, chosen.counts_weight) == (True, "joint", 0)
+    assert chosen.weight_decay == 0.05
     masked = resolve(Pretrain(mask_near=300, mask_alike=0.9))
     assert (masked.mask_near, masked.mask_alike) == (300, 0.9)
+
+
+@pytest.mark.parametrize("choices", [{"recipe": "simclr"}, {"intra_weight": 1.0}])
+def test_a_temperature_that_nothing_is_divided_by_cannot_be_learned(choices: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="no inter-modal loss"):
+        Pretrain.model_validate(choices | {"learn_temperature": True})
 
 
 def test_a_recipe_is_checked_and_frozen() -> None:

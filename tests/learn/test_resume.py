@@ -20,6 +20,7 @@ from learn_samples import Vectors, make_store, scalars, small_recipe
 
 from mmgr.errors import ArtefactError, ConfigError, OtherTrainingError
 from mmgr.files import sha256
+from mmgr.learn import resume
 from mmgr.learn.checkpoints import Cadence, Progress, checkpoints, newest_intact, save_checkpoint
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.pretrain import pretrain
@@ -240,6 +241,36 @@ class TestOtherTraining:
         pretrain(stores[0], vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
         with pytest.raises(OtherTrainingError, match=r"\n  store: \w+ there, \w+ now$"):
             pretrain(stores[1], vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
+
+    def test_changed_code_is_refused(
+        self, tmp_path: Path, store: RegionStore, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        code = shutil.copytree(resume.CODE, tmp_path / "code")
+        monkeypatch.setattr(resume, "CODE", code)
+        pretrain(store, vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
+        pretrain(store, vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
+        losses = (code / "losses.py").read_text()
+        (code / "losses.py").write_text(losses.replace("mean", "sum", 1))
+        with pytest.raises(OtherTrainingError, match=r":\n  code: \w+ there, \w+ now$"):
+            pretrain(store, vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
+        (code / "losses.py").write_text(losses)
+        pretrain(store, vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
+
+    def test_another_release_of_a_library_is_refused_and_another_build_of_it_is_not(
+        self, tmp_path: Path, store: RegionStore, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        versions = {"mmgr": "0.1.0", "torch": "2.9.1+cu130", "timm": "1.0.0"}
+        monkeypatch.setattr(resume, "version", versions.__getitem__)
+        for torch_version in ("2.9.1+cu130", "2.9.1+cpu"):
+            versions["torch"] = torch_version
+            pretrain(store, vectors, small_recipe(epochs=1), folder=tmp_path, seed=0, device="cpu")
+        versions["torch"], versions["timm"] = "2.10.0", "1.0.1"
+        with pytest.raises(OtherTrainingError) as error:
+            pretrain(store, vectors, small_recipe(epochs=1), folder=tmp_path, seed=0, device="cpu")
+        assert str(error.value).splitlines()[1:] == [
+            "  libraries.timm: 1.0.0 there, 1.0.1 now",
+            "  libraries.torch: 2.9.1 there, 2.10.0 now",
+        ]
 
     @pytest.mark.parametrize("key", ["software", "precision", "category_vectors"])
     def test_other_software_precision_and_vectors_are_refused(

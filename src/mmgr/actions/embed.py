@@ -157,12 +157,13 @@ def context_vectors(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Sequen
 
 def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts, dict[str, Any]]:
     """Return the vectors that the trained model and an untrained one give, and which model it was."""
-    from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
+    from mmgr.bundle import check_bundle, load_bundle  # noqa: PLC0415 - torch loads slowly
     from mmgr.learn.embed import embed, random_model  # noqa: PLC0415
     from mmgr.learn.quantised import quantised_encoder  # noqa: PLC0415
     from mmgr.learn.surroundings import image_part  # noqa: PLC0415
 
     bundle = load_bundle(layout.bundle)
+    check_bundle(bundle, store)
     recipe = bundle.recipe
     quantised = config.embed.engine == "onnx"
 

@@ -51,11 +51,10 @@ def act(config: Config, layout: Layout, processes: Processes = ALONE) -> None:
 
 def _copy(source: Path, layout: Layout) -> None:
     """Put a bundle in the place of a trained one, once it is sure that it fits the store."""
-    from mmgr.bundle import load_bundle  # noqa: PLC0415 - torch loads slowly
-    from mmgr.learn.embed import check_fit  # noqa: PLC0415
+    from mmgr.bundle import check_bundle, load_bundle  # noqa: PLC0415 - torch loads slowly
 
     bundle = load_bundle(source)
-    check_fit(bundle.model, RegionStore(layout.regions))
+    check_bundle(bundle, RegionStore(layout.regions))
     log.info("%s is used as it is: %s, %s", source, bundle.recipe.name, bundle.recipe.encoder)
     clear_asides(layout.bundle)
     with write_aside(layout.bundle) as aside:
@@ -66,7 +65,7 @@ def _copy(source: Path, layout: Layout) -> None:
 
 
 def _train(config: Config, layout: Layout, processes: Processes) -> None:
-    from mmgr.bundle import save_bundle  # noqa: PLC0415 - torch loads slowly, and a run without images needs none
+    from mmgr.bundle import PatchSize, save_bundle  # noqa: PLC0415 - torch loads slowly, and a run without images needs none
     from mmgr.learn.pretrain import pretrain  # noqa: PLC0415
     from mmgr.learn.recipes import resolve  # noqa: PLC0415
     from mmgr.learn.resume import training_hash  # noqa: PLC0415
@@ -102,7 +101,7 @@ def _train(config: Config, layout: Layout, processes: Processes) -> None:
         return
     clear_asides(layout.bundle)
     made = {**store.info.provenance, "seed": config.seed, "training": training_hash(layout.pretrain)}
-    save_bundle(layout.bundle, model, recipe, store.info.taxonomy, made)
+    save_bundle(layout.bundle, model, recipe, store.info.taxonomy, made, PatchSize.of(store))
 
 
 def _pois_around(config: Config, layout: Layout, store: RegionStore) -> NDArray[np.float32] | None:

@@ -78,7 +78,8 @@ class Pretrain(Section):
     bundle: Path | None = None
     """A bundle to use as it is, instead of a training: of `mmgr import-checkpoint`, or of another run."""
     encoder: str | None = None
-    """Any `timm` model; `resnet18` by default, `resnet50` as published."""
+    """Any `timm` model, as `timm` or the hub (`hf-hub:timm/...`) names it; `resnet18` by default, `resnet50` as
+    published."""
     weights: Path | Literal["random", "pretrained"] = "random"
     """`pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as
     `resnet50.a1_in1k`, those of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or
@@ -112,10 +113,20 @@ class Pretrain(Section):
     """Regions a step."""
     learning_rate: Positive | None = None
     """Step size of the optimiser."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """How strongly the optimiser draws weights towards 0; a learned temperature it leaves alone."""
     temperature: Positive | None = None
     """Divides the similarities in the losses."""
+    learn_temperature: bool | None = None
+    """Whether the temperature of the inter-modal loss is learned, from `temperature` on; no recipe does. It never falls
+    below 0.01."""
+    negatives: Literal["joint", "cross"] | None = None
+    """What an image is told apart from when it meets its POIs: `joint`, all other images and POIs of the batch, as
+    published; `cross`, the POIs alone, and POIs from the images, as in `mmgr`."""
     intra_weight: Fraction | None = None
     """Weight of the intra-modal loss; the inter-modal one gets the rest."""
+    counts_weight: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the side task that predicts POIs from the image; 0 as published, where there is none."""
     mask_near: Positive | None = None
     """Regions whose centres are nearer than this (m) are not pushed apart."""
     mask_alike: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -148,6 +159,15 @@ class Pretrain(Section):
         if not CADENCE.fullmatch(value):
             raise ValueError("say how often as `15 min` or `500 steps`")
         return value
+
+    @model_validator(mode="after")
+    def _learns_a_temperature_that_there_is(self) -> Pretrain:
+        alone = self.intra_weight == 1 or (self.recipe == "simclr" and self.intra_weight is None)
+        if self.learn_temperature and alone:
+            raise ValueError(
+                "there is no inter-modal loss (its weight is 0) whose temperature `learn_temperature` means"
+            )
+        return self
 
 
 class Embed(Section):

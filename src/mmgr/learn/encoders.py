@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmgr.console import log
 from mmgr.errors import ConfigError
 from mmgr.learn.augment import IMAGENET_MEAN, IMAGENET_STD, band_statistics
+from mmgr.learn.edges import first_line
 from mmgr.learn.recipes import Recipe
 from mmgr.learn.weights import load_weights
 
@@ -26,7 +27,7 @@ def image_encoder(
     Parameters
     ----------
     name
-        A `timm` model.
+        A `timm` model, with the tag of its weights or without.
     weights
         `random`, `pretrained` (asks the `timm` hub), or the path of a safetensors file.
     bands
@@ -44,21 +45,40 @@ def image_encoder(
     ArtefactError
         If a file of weights belongs to another architecture, patch size or number of bands.
     """
-    if name.partition(".")[0] not in timm.list_models():
-        near = get_close_matches(name, timm.list_models(), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
-        raise ConfigError(f"pretrain.encoder: timm has no model {name!r}; {hint}")
+    _check_name(name)
     # transformers are built for one size of image
     made = {"num_classes": 0, "in_chans": bands, **({"img_size": crop} if has_fixed_size(name) else {})}
     try:
         encoder = timm.create_model(name, **made)
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        raise ConfigError(f"pretrain.encoder: {name} cannot be made for {crop} pixels: {_first_line(error)}") from error
+    except Exception as error:
+        raise ConfigError(f"pretrain.encoder: {name} cannot be made for {crop} pixels: {first_line(error)}") from error
     if weights == "pretrained":
         encoder = _pretrained(name, made)
     elif weights != "random":
         load_weights(encoder, Path(weights), name=name, bands=weights_bands)
     return encoder, _features(encoder, name, bands, crop)
+
+
+def _check_name(name: str) -> None:
+    """Check that `timm` has a model of this name, and weights of its tag if it has one."""
+    if ":" in name:
+        raise ConfigError(
+            f"pretrain.encoder: {name!r} is on the hub, or a folder, of somebody else; only `timm`'s own models are "
+            "made (`hf-hub:timm/...` is one). Name the architecture, and give the file as `pretrain.weights`."
+        )
+    architecture, _, tag = name.partition(".")
+    if architecture not in timm.list_models():
+        near = get_close_matches(name, timm.list_models(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
+        raise ConfigError(f"pretrain.encoder: timm has no model {name!r}; {hint}")
+    try:
+        has_fixed_size(name)
+    except RuntimeError as error:
+        tags = timm.list_pretrained(f"{architecture}.*")
+        near = get_close_matches(name, tags, n=3, cutoff=0) or [architecture]
+        raise ConfigError(
+            f"pretrain.encoder: timm has no weights {tag!r} of {architecture}; did you mean {' or '.join(near)}?"
+        ) from error
 
 
 def view_scale(encoder: nn.Module, recipe: Recipe, bands: int) -> tuple[Tensor, Tensor]:
@@ -95,9 +115,9 @@ def _pretrained(name: str, made: dict[str, int]) -> nn.Module:
     """Ask the `timm` hub for a model that can be made."""
     try:
         encoder: nn.Module = timm.create_model(name, pretrained=True, **made)
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+    except Exception as error:
         raise ConfigError(
-            f"pretrain.weights: the pretrained weights of {name} cannot be had ({_first_line(error)}). They need a "
+            f"pretrain.weights: the pretrained weights of {name} cannot be had ({first_line(error)}). They need a "
             "network, or an earlier download; set `weights: random`, or give the path of a safetensors file."
         ) from error
     there = (_stated(encoder).get("input_size") or (3,))[0]
@@ -125,19 +145,19 @@ def _features(encoder: nn.Module, name: str, bands: int, crop: int) -> int:
     try:
         with torch.no_grad():
             output = encoder.eval()(torch.zeros(1, bands, crop, crop))
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except Exception as error:
+        size = (_stated(encoder).get("input_size") or (0,))[-1]
+        made_for = f"; it was made for {size}" if size else ""
         raise ConfigError(
-            f"pretrain.crop: {name} cannot see images of {crop} x {crop} pixels: {_first_line(error)}"
+            f"pretrain.crop: {name} cannot see images of {crop} x {crop} pixels: {first_line(error)}{made_for}"
         ) from error
     finally:
         encoder.train(training)
+    if not isinstance(output, Tensor):
+        raise ConfigError(f"pretrain.encoder: {name} gives no tensor for an image; choose a `timm` model that pools.")
     if output.ndim != 2:
         raise ConfigError(
             f"pretrain.encoder: {name} gives features of shape {tuple(output.shape)} for an image, where one vector is "
             "needed; choose a `timm` model that pools."
         )
     return int(output.shape[1])
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

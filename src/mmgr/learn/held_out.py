@@ -8,19 +8,18 @@ POI categories have seen all POIs.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmgr.learn.augment import make_views, seeded_draw
 from mmgr.learn.data import LEAST_HELD_OUT, Batch, Batches, Purpose, seed_for
 from mmgr.learn.losses import retrieval
 from mmgr.learn.model import MultiModalModel
+from mmgr.learn.modes import evaluating as evaluating  # noqa: PLC0414 - read here by others, too
 from mmgr.learn.places import seen_in_views
 
 
@@ -99,19 +98,6 @@ def uniformity(vectors: Tensor) -> Tensor:
     """
     distances = torch.pdist(normalize(vectors.double(), dim=1))  # (n (n - 1) / 2,)
     return distances.square().mul(-2).exp().mean().log()
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put all parts of a model in evaluation mode without gradients, and back in the mode that each had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _project(model: MultiModalModel, batch: Batch, seed: int) -> tuple[Tensor, ...]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mmgr.learn.augment import normalise, resize, whole
 from mmgr.learn.data import prefetched
-from mmgr.learn.held_out import evaluating
 from mmgr.learn.model import MultiModalModel
+from mmgr.learn.modes import evaluating
 from mmgr.learn.places import patch_frames
 from mmgr.learn.poi_batch import PoiBatch
 from mmgr.store import RegionStore

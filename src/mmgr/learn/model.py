@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmgr.learn.devices import uses_bfloat16
+from mmgr.learn.edges import edges_near, nearest_edge
 from mmgr.learn.encoders import has_fixed_size, image_encoder, view_scale
 from mmgr.learn.feature_maps import WithMaps, pools_maps
 from mmgr.learn.losses import Contrast, cross_modal, nt_xent, retrieval
@@ -57,6 +59,8 @@ class LossParts:
     """The inter-modal temperature."""
     features: Tensor
     """Image features of the first views, detached, shape ``(B, F)``."""
+    projections: Tensor
+    """What the losses see of them, ``z``, detached, shape ``(B, 128)``."""
 
 
 class MultiModalModel(nn.Module):
@@ -150,10 +154,16 @@ class MultiModalModel(nn.Module):
         """Whether a description holds the means and spreads of the encoder's maps, too."""
         return self.recipe.feature_maps and pools_maps(self.image_encoder)
 
-    @property
+    @cached_property
     def whole_edge(self) -> int:
-        """Edge in pixels of whole patches at embedding: the recipe's, or the one that the encoder is built for."""
-        return self.recipe.crop if has_fixed_size(self.recipe.encoder) else self.recipe.whole_edge
+        """Edge in pixels of whole patches at embedding: the recipe's, or the one that the encoder is built for.
+
+        Where the encoder cannot see the recipe's, it is the nearest multiple of 32 that it can, and a `ConfigError`
+        where there is none.
+        """
+        fixed = has_fixed_size(self.recipe.encoder)
+        edges = (self.recipe.crop,) if fixed else edges_near(self.recipe.whole_edge)
+        return nearest_edge(self.describe_images, self, bands=self.bands, edges=edges)
 
     def describe_images(self, views: Tensor) -> Tensor:
         """Turn normalised whole patches, shape ``(B, C, H, W)``, into what is kept of them, shape ``(B, D)``, float32.
@@ -268,6 +278,7 @@ class MultiModalModel(nn.Module):
             poi_retrieval_chance=poi_retrieval[1],
             temperature=temperature,
             features=share.gather(features[own].detach()),
+            projections=share.gather(z1.detach()),
         )
 
     def _inter(

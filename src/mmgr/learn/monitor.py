@@ -5,28 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from mmgr.files import write_aside
-from mmgr.learn.held_out import HeldOutMeasures
+from mmgr.learn.held_out import HeldOutMeasures, uniformity
 from mmgr.learn.model import LossParts
 
 RANK_SAMPLE = 512
-"""Features that the effective rank is taken of: the last of an epoch."""
+"""Features, and what the losses see of them, that are looked at: the last of an epoch."""
 NEAR_CHANCE = 0.02
 """A loss within this part of its chance has learned nothing."""
 LEAST_RANK = 2.0
-"""Features of a lower effective rank have collapsed."""
+"""Vectors of a lower effective rank have collapsed."""
 ONE_POINT = -0.01
-"""Held-out vectors of a higher uniformity lie on one point: within less than a tenth of the sphere's radius."""
+"""Vectors of a higher uniformity lie on one point: within less than a tenth of the sphere's radius."""
 
-_SUMMED = tuple(f.name for f in fields(LossParts) if f.name not in {"features", "total", "temperature"})
+_SUMMED = tuple(f.name for f in fields(LossParts) if f.name not in {"features", "projections", "total", "temperature"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class EpochRow:
     poi_retrieval: float
     poi_retrieval_chance: float
     effective_rank: float
+    """Of the image features that an embedding is made of."""
+    projection_rank: float
+    """Effective rank of the projections, which the losses see, as they lie on the unit sphere."""
+    projection_uniformity: float
+    """How evenly they lie there: 0 where all are equal, towards -4 as they spread."""
     temperature: float
     held_out: HeldOutMeasures = field(default_factory=HeldOutMeasures)
     probes: Mapping[str, float] = field(default_factory=dict)
@@ -74,6 +80,7 @@ class Monitor:
     rows: list[EpochRow] = field(default_factory=list)
     _batches: list[tuple[int, Tensor]] = field(default_factory=list)
     _features: list[Tensor] = field(default_factory=list)
+    _projections: list[Tensor] = field(default_factory=list)
     _temperature: Tensor | None = None
 
     def add(self, parts: LossParts, regions: int) -> None:
@@ -81,9 +88,10 @@ class Monitor:
         values = [parts.total.detach(), *(getattr(parts, name) for name in _SUMMED)]
         self._batches.append((regions, torch.stack([value.float() for value in values])))
         self._temperature = parts.temperature
-        self._features.append(parts.features)
-        while sum(len(f) for f in self._features[1:]) >= RANK_SAMPLE:
-            self._features.pop(0)
+        for gathered, found in ((self._features, parts.features), (self._projections, parts.projections)):
+            gathered.append(found)
+            while sum(len(part) for part in gathered[1:]) >= RANK_SAMPLE:
+                gathered.pop(0)
 
     def end_epoch(
         self,
@@ -97,6 +105,7 @@ class Monitor:
         regions = torch.tensor([float(size) for size, _ in self._batches])
         values = torch.stack([value.cpu() for _, value in self._batches])  # (batches, quantities)
         loss, *means = ((regions @ values) / regions.sum()).tolist()
+        projections = [normalize(part.float().cpu(), dim=1) for part in self._projections]
         row = EpochRow(
             epoch=len(self.rows) + 1,
             seconds=seconds,
@@ -104,13 +113,16 @@ class Monitor:
             learning_rate=learning_rate,
             loss=loss,
             effective_rank=effective_rank(torch.cat([part.cpu() for part in self._features])[-RANK_SAMPLE:]),
+            # each step has other weights: what differs between batches is no spread within them
+            projection_rank=effective_rank(torch.cat([z - z.mean(0) for z in projections])[-RANK_SAMPLE:]),
+            projection_uniformity=_mean_uniformity(projections),
             temperature=math.nan if self._temperature is None else float(self._temperature),
             held_out=held_out or HeldOutMeasures(),
             probes=probes or {},
             **dict(zip(_SUMMED, means, strict=True)),
         )
         self.rows.append(row)
-        self._batches, self._features = [], []
+        self._batches, self._features, self._projections = [], [], []
         return row
 
     def state(self) -> dict[str, Any]:
@@ -119,6 +131,7 @@ class Monitor:
             "rows": [asdict(row) for row in self.rows],
             "batches": [(regions, values.cpu()) for regions, values in self._batches],
             "features": [features.cpu().clone() for features in self._features],
+            "projections": [projections.cpu().clone() for projections in self._projections],
             "temperature": None if self._temperature is None else self._temperature.cpu(),
         }
 
@@ -126,7 +139,7 @@ class Monitor:
     def from_state(cls, state: Mapping[str, Any]) -> Monitor:
         """Go on from what :meth:`state` returned."""
         rows = [EpochRow.from_plain(row) for row in state["rows"]]
-        return cls(rows, state["batches"], state["features"], state["temperature"])
+        return cls(rows, state["batches"], state["features"], state["projections"], state["temperature"])
 
     def write(self, path: Path) -> None:
         """Write all rows as CSV, whole or not at all."""
@@ -171,6 +184,10 @@ class Monitor:
         signs = []
         if row.effective_rank < LEAST_RANK:
             signs.append(f"effective rank {row.effective_rank:.1f}")
+        if row.projection_rank < LEAST_RANK:
+            signs.append(f"effective rank of projections {row.projection_rank:.1f}")
+        if row.projection_uniformity > ONE_POINT:  # false for NaN
+            signs.append(f"uniformity of projections {row.projection_uniformity:.2f}")
         if row.held_out.uniformity > ONE_POINT:  # false for NaN
             signs.append(f"uniformity of held-out vectors {row.held_out.uniformity:.2f}")
         return f"the image features have COLLAPSED ({', '.join(signs)}): try a lower learning rate" if signs else ""
@@ -188,6 +205,12 @@ def effective_rank(features: Tensor) -> float:
         return 0.0
     parts = values / values.sum()
     return float(torch.exp(-(parts * parts.clamp(min=1e-12).log()).sum()))
+
+
+def _mean_uniformity(batches: Sequence[Tensor]) -> float:
+    """Return the mean of the batches' :func:`uniformity`; NaN where none has two vectors."""
+    found = [float(uniformity(batch[:RANK_SAMPLE])) for batch in batches if len(batch) > 1]
+    return sum(found) / len(found) if found else math.nan
 
 
 def _shown(value: float) -> str:

@@ -84,8 +84,8 @@ def pretrain(
     Raises
     ------
     ConfigError
-        If the recipe needs POIs and the store has none, TensorBoard is asked for and not installed, or there are fewer
-        GPUs than processes.
+        If the recipe needs POIs and the store has none, the encoder cannot see crops or whole patches, TensorBoard is
+        asked for and not installed, or there are fewer GPUs than processes.
     OtherTrainingError
         If ``folder`` holds checkpoints of another training.
     ArtefactError
@@ -107,6 +107,8 @@ def pretrain(
         "probe": probe,
     }
     training = _begun(store, table, recipe, **options)
+    # what cannot be embedded is not trained
+    log.debug("whole patches are embedded at %d pixels", training.model.whole_edge)
     if processes.leads:
         claim(folder, identity(store, table, recipe, seed, options["around"], bfloat16=uses_bfloat16(recipe, place)))
         training.resume()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mmgr.config import Count, Fraction, Positive, Pretrain
 
@@ -50,7 +51,7 @@ class Recipe(Choices):
 
     # the model
     encoder: str = "resnet18"
-    """Any `timm` model."""
+    """Any `timm` model; `hf-hub:timm/` before its name means the same."""
     weights: str = "random"
     """`random`, `pretrained` (asks the `timm` hub), or the path of a safetensors file."""
     weights_bands: tuple[Count, ...] | None = None
@@ -111,7 +112,7 @@ class Recipe(Choices):
     inter_temperature: Positive = 0.2
     """Temperature of the inter-modal loss, its start where it is learned."""
     learn_temperature: bool = False
-    """Whether the inter-modal temperature is learned."""
+    """Whether the inter-modal temperature is learned; weights decay, it does not."""
     negatives: Literal["joint", "cross"] = "cross"
     """Of an image with its POIs: `joint`, all other 2 (B - 1) vectors of both modalities (the paper);
     `cross`, the vectors of the other modality only, in both directions."""
@@ -165,6 +166,11 @@ class Recipe(Choices):
     """`auto` is bfloat16 where the processor computes with it."""
     compile: bool = False
     """Whether the image encoder's training steps are compiled; the last digits of the weights differ from without."""
+
+    @field_validator("encoder")
+    @classmethod
+    def _is_a_name_of_timm(cls, value: str) -> str:
+        return re.sub("^hf[-_]hub:timm/", "", value)
 
     @model_validator(mode="after")
     def _bands_have_both(self) -> Recipe:
@@ -298,9 +304,13 @@ def resolve(settings: Pretrain) -> Recipe:
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
         "temperature": settings.temperature,
         "inter_temperature": settings.temperature,
+        "learn_temperature": settings.learn_temperature,
+        "negatives": settings.negatives,
         "intra_weight": settings.intra_weight,
+        "counts_weight": settings.counts_weight,
         "mask_near": settings.mask_near,
         "mask_alike": settings.mask_alike,
         "precision": settings.precision,

@@ -19,6 +19,10 @@ from mmgr.store import RegionStore
 
 SAMPLED_PATCHES = 64
 """Regions whose pixels tell one store from another."""
+CODE = Path(__file__).parent
+"""The modules that decide how a training computes."""
+LIBRARIES = ("torch", "timm")
+"""Packages whose releases decide it, too."""
 
 
 def identity(
@@ -33,7 +37,8 @@ def identity(
     """Describe a training by all that decides its result.
 
     The store is known by its metadata (which hold the hashes of its inputs), regions, dates, POIs, and the patches
-    of some regions: reading all of them would cost an epoch.
+    of some regions: reading all of them would cost an epoch. The software is known by its version, which says little
+    between releases, by the source of :data:`CODE`, and by the versions of :data:`LIBRARIES`.
     """
     bags = store.bags
     content = hashlib.blake2b(digest_size=16)
@@ -48,6 +53,9 @@ def identity(
         content.update(patches.tobytes())
     return {
         "software": version("mmgr"),
+        "code": code_hash(CODE),
+        # builds of one version for other devices may go on with each other's work
+        "libraries": {name: version(name).partition("+")[0] for name in LIBRARIES},
         "seed": seed,
         "precision": "bf16" if bfloat16 else "fp32",
         "store": content.hexdigest(),
@@ -55,6 +63,16 @@ def identity(
         "pois_around": _hash(around),
         "recipe": recipe.model_dump(mode="json"),
     }
+
+
+def code_hash(folder: Path) -> str:
+    """Return the hash of a folder's Python modules, of their names and sources; comments are part of them."""
+    content = hashlib.blake2b(digest_size=8)
+    for path in sorted(folder.glob("*.py")):
+        source = path.read_bytes()
+        content.update(f"{path.name} {len(source)}\n".encode())
+        content.update(source)
+    return content.hexdigest()
 
 
 def _hash(values: NDArray[np.float32] | None) -> str:

@@ -165,7 +165,12 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the optimiser; the learning rate is set step by step."""
         kind = torch.optim.AdamW if self.recipe.optimiser == "adamw" else torch.optim.Adam
-        learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        learned: list[Any] = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        if self.recipe.learn_temperature and self.recipe.uses_pois:
+            # decay would draw its logarithm to 0: the temperature to 1
+            temperature = self.model.log_temperature
+            weights = [parameter for parameter in learned if parameter is not temperature]
+            learned = [{"params": weights}, {"params": [temperature], "weight_decay": 0.0}]
         fused = self.device.type == "cuda"
         self._check = FiniteCheck(later=fused)
         optimiser = kind(
