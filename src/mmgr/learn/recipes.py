@@ -263,6 +263,8 @@ RECIPES: dict[str, Recipe] = {
     "mmgr": Recipe(),
     # the published choices; what its code did not mean is repaired: drops of the learning rate persist,
     # the last batch is kept, small sets train. Its two Adams are one: Adam treats each weight alone.
+    # Two things differ that it does not choose: random ResNets begin as timm's, the last batch norm of each block at 0
+    # (torchvision's begin at 1), and a processor with bfloat16 computes in it unless `precision` says `fp32`.
     "mmgr-2023": _PUBLISHED,
     # with two things that its code did not mean, to compare: the learning rate falls for single epochs only, and short
     # last batches are dropped. Left out are the others that change what is learned: with more than one process its
