@@ -9,7 +9,7 @@ import pytest
 from mmgr.config import Config, Task, dump_config, load_config
 from mmgr.config.names import COLUMNS, ENDINGS
 from mmgr.errors import ConfigError, InputError
-from mmgr.maps.predictions import TRUST
+from mmgr.maps.predictions import BESIDE
 
 MINIMAL = """\
 images:
@@ -102,8 +102,8 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, expected: str
 
 
 def test_no_task_is_called_as_what_stands_beside_predictions() -> None:
-    assert set(TRUST) <= set(COLUMNS)
-    assert set(TRUST) <= set(ENDINGS)
+    assert set(BESIDE) <= set(COLUMNS)
+    assert set(BESIDE) <= set(ENDINGS)
 
 
 def test_all_faults_come_in_one_message(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-COLUMNS = ("region_id", "group", "geometry", "lower", "upper", "dissimilarity", "applicable", "embeddings")
+_BESIDE = ("lower", "upper", "set", "set_size", "dissimilarity", "applicable")
+COLUMNS = ("region_id", "group", "geometry", *_BESIDE, "embeddings")
 """Columns that stand beside a task's own in tables of predictions, and the file of maps that is no task's."""
-ENDINGS = ("lower", "upper", "dissimilarity", "applicable", "interval", "shares")
+ENDINGS = (*_BESIDE, "interval", "shares")
 """``<task>_<ending>`` is a column beside a task's predictions, or a map beside its own."""
 
 

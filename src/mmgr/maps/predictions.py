@@ -17,6 +17,8 @@ from mmgr.maps.figures import prediction_map
 OF_CLASS = ("lower", "upper", "set")
 """What may stand beside a prediction for each class: ``lower.CLASS`` and ``upper.CLASS`` of its share; ``set.CLASS``,
 whether it is possible."""
+BESIDE = ("lower", "upper", "set", "set_size", "dissimilarity", "applicable")
+"""What may stand beside a prediction."""
 IN_UNITS = ("value", "lower", "upper")
 """Columns that have the label's unit."""
 MOST_SHARES = 12
@@ -30,7 +32,7 @@ def columns_of(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
     ``dissimilarity`` and ``applicable``.
     """
     of_class = [f"{end}.{name}" for end in OF_CLASS for name in predicted_classes(predictions, task)]
-    asked = ("lower", "upper", "set", "set_size", *of_class, "dissimilarity", "applicable")
+    asked = (*BESIDE[:4], *of_class, *BESIDE[4:])
     there = {"value": task} | {name: f"{task}_{name}" for name in asked if f"{task}_{name}" in predictions}
     return pd.DataFrame({name: predictions[column] for name, column in there.items()})
 
