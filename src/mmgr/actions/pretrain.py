@@ -174,7 +174,8 @@ def _score(
         sets = {f"{name}_image": image}
         if both.shape[1] > image.shape[1]:
             sets[name] = both
+        parts = {name: (image.shape[1], both.shape[1] - image.shape[1])} if name in sets else {}
         with quiet():
-            scores = score_features(units, sets, settings, edge=edge, seed=seed)
+            scores = score_features(units, sets, settings, edge=edge, seed=seed, parts=parts)
         found |= {record.features: record.value for record in scores.records}
     return found
