@@ -86,6 +86,22 @@ class TestPois:
         assert "first_level: group" in text, text
         assert "second_level: fclass" in text, text
 
+    @pytest.mark.parametrize("faulty", ["inf", "-inf", "", "words", "999"])
+    def test_one_faulty_coordinate_does_not_make_degrees_metres(self, tmp_path: Path, faulty: str) -> None:
+        rows = [f"103.{number},1.3,{'food' if number % 2 else 'shop'}" for number in range(10, 40)]
+        (tmp_path / "pois.csv").write_text("\n".join(["lon,lat,kind", *rows, f"{faulty},1.3,food"]), encoding="utf-8")
+        assert "crs:" not in section(pois_section(tmp_path / "pois.csv", "pois.csv"))
+
+    @pytest.mark.parametrize("faulty", ["inf", "", "0"])
+    def test_metres_ask_for_their_crs_beside_a_faulty_row(self, tmp_path: Path, faulty: str) -> None:
+        rows = [f"3000{number},31000,{'food' if number % 2 else 'shop'}" for number in range(10, 40)]
+        (tmp_path / "pois.csv").write_text("\n".join(["x,y,kind", *rows, f"{faulty},{faulty},food"]), encoding="utf-8")
+        assert "crs: EPSG:XXXX" in section(pois_section(tmp_path / "pois.csv", "pois.csv"))
+
+    def test_columns_without_any_number_ask_for_no_crs(self, tmp_path: Path) -> None:
+        (tmp_path / "pois.csv").write_text("lon,lat,kind\n" + ",,food\n,,shop\n" * 4, encoding="utf-8")
+        assert "crs:" not in section(pois_section(tmp_path / "pois.csv", "pois.csv"))
+
     def test_polygons_with_counts_are_counts(self, tmp_path: Path) -> None:
         squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
         columns = {"tract": list("abcd"), **{f"n_{name}": range(4) for name in ("bar", "shop", "bank")}}
@@ -119,6 +135,16 @@ class TestWithoutImages:
         config = mmgr.init(pois=city.pois, path=city.folder / "city.yaml")
         assert (config.regions.crs, config.regions.size) == ("EPSG:32632", 50)
         assert "1 of 300 POIs lie more than 10 km from the regions (row 4; the furthest at lon 0.000" in caplog.text
+
+    def test_an_infinite_coordinate_is_left_out(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        rng = np.random.default_rng(0)
+        x, y = rng.uniform(103.80, 103.83, 200), rng.uniform(1.30, 1.33, 200)
+        table = pd.DataFrame({"lon": x, "lat": y, "kind": ["food", "shop"] * 100})
+        table.loc[7, "lon"] = np.inf
+        table.to_csv(tmp_path / "pois.csv", index=False)
+        config = mmgr.init(pois=tmp_path / "pois.csv", path=tmp_path / "city.yaml")
+        assert config.regions.crs == "EPSG:32648"
+        assert "1 of 200 POIs without usable coordinates are left out (row 8)" in caplog.text
 
     def test_counts_are_enough(self, city: City) -> None:
         tracts = gpd.read_file(city.labels)

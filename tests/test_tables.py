@@ -8,47 +8,18 @@ import geopandas as gpd
 import pandas as pd
 import pytest
 import shapely
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pyproj import CRS
 
 from mmgr.errors import InputError, RegionError
-from mmgr.tables import _separator, metric_crs, polygons_only, read_table, read_vector, require_columns
+from mmgr.tables import metric_crs, polygons_only, read_table, read_vector, require_columns
 
 SQUARE = shapely.box(0, 0, 1, 1)
 BOW_TIE = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
-def test_a_csv_is_read_whatever_its_separator_and_encoding(tmp_path: Path, separator: str, encoding: str) -> None:
-    path = tmp_path / "pois.csv"
-    path.write_bytes(f"name{separator}lon\nCafé{separator}1.5\n".encode(encoding))
-    table = read_table(path, columns=["lon"], what="POIs")
-    assert table.to_dict("list") == {"name": ["Café"], "lon": [1.5]}
-
-
 def test_parquet_is_read(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "t.parquet")
     assert read_table(tmp_path / "t.parquet", what="table")["a"].tolist() == [1]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is empty"),
-        (b"\n\n", "holds no table"),
-        (b"a,b\n", "no rows"),
-        (b"a,b\n1,2\n1,2,3,4\n", "line 3"),
-        (b"\x00\x01\x02", "not a text table"),
-    ],
-)
-def test_a_bad_csv_gives_one_error_that_names_it(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "bad.csv"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=message) as caught:
-        read_table(path, what="POIs")
-    assert str(path) in str(caught.value)
 
 
 def test_torn_parquet_is_one_error(tmp_path: Path) -> None:
@@ -73,14 +44,6 @@ def test_missing_columns_are_all_named_with_the_nearest() -> None:
     assert "`lattitude` (did you mean `latitude`?)" in message
     assert "`zzz`" in message
     assert "LON, latitude, kind" in message
-
-
-@settings(deadline=None)
-@given(
-    names=st.lists(st.text("abcxyz_", min_size=1, max_size=8), min_size=2, max_size=6), mark=st.sampled_from(",;\t|")
-)
-def test_the_separator_is_the_one_that_splits_the_header(names: list[str], mark: str) -> None:
-    assert _separator(mark.join(names) + "\n1\n") == mark
 
 
 @pytest.mark.parametrize("suffix", ["geojson", "gpkg", "parquet", "shp"])
@@ -132,11 +95,18 @@ def test_several_layers_ask_for_a_choice(tmp_path: Path) -> None:
 def test_features_without_geometry_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(InputError, match="no geometry"):
+    with pytest.raises(InputError, match=r"1 rows, but no geometry\. Write it again with geometry"):
         read_vector(path, what="tiles")
     (tmp_path / "x.geojson").write_text("{ no json", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be read"):
         read_vector(tmp_path / "x.geojson", what="tiles")
+
+
+def test_a_file_without_features_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "empty.geojson"
+    path.write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"empty\.geojson has no features: 0 rows\. Write it again with them"):
+        read_vector(path, what="POIs")
 
 
 def test_invalid_polygons_are_repaired_and_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,19 +19,21 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from mmgr.console import log
+from mmgr.delimited import read_csv
 from mmgr.errors import InputError, RegionError
 from mmgr.files import existing_file
 
 _PARQUET = {".parquet", ".pq", ".geoparquet"}
-_SEPARATORS = ",;\t|"
 _BEYOND_DEGREES = 1000.0
 """No longitude or latitude is this large, even a wrong one."""
 _SHOWN = 5
 """Faulty rows that a message names."""
 
 
-def read_table(path: Path, *, columns: Sequence[str] = (), what: str) -> pd.DataFrame:
+def read_table(path: Path, *, columns: Sequence[str] = (), names: Sequence[str] = (), what: str) -> pd.DataFrame:
     """Read a CSV (any usual separator, UTF-8 or Latin-1) or Parquet table.
+
+    Words such as NA, None and null stand for a missing value, except in columns of names.
 
     Parameters
     ----------
@@ -40,6 +41,9 @@ def read_table(path: Path, *, columns: Sequence[str] = (), what: str) -> pd.Data
         The file.
     columns
         Columns that it must have; all columns are read.
+    names
+        Columns of names, in which only an empty cell is missing: a name may be None. Columns of numbers
+        among them are read as all others. A warning counts the cells that say such a word.
     what
         What the table is, for messages.
 
@@ -49,7 +53,7 @@ def read_table(path: Path, *, columns: Sequence[str] = (), what: str) -> pd.Data
         If the file is missing, empty, unreadable, or lacks a column.
     """
     path = existing_file(Path(path), what=what)
-    frame = _read_parquet(path, what) if path.suffix.lower() in _PARQUET else _read_csv(path, what)
+    frame = _read_parquet(path, what) if path.suffix.lower() in _PARQUET else read_csv(path, names=names, what=what)
     if frame.empty:
         raise InputError(f"{what}: {path} has column names but no rows.")
     require_columns(frame.columns, columns, path=path, what=what)
@@ -83,7 +87,7 @@ def read_vector(
     path = existing_file(Path(path), what=what)
     frame = _read_geoparquet(path, what) if path.suffix.lower() in _PARQUET else _read_features(path, layer, what)
     if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.isna().all():
-        raise InputError(f"{what}: {path} has {len(frame)} rows, but no geometry.")
+        raise InputError(f"{what}: {path} has {_no_features(len(frame))}")
     require_columns(frame.columns.drop(frame.geometry.name), columns, path=path, what=what)
     return _with_crs(frame.reset_index(drop=True), crs, path, what)
 
@@ -186,37 +190,10 @@ def _read_parquet(path: Path, what: str) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(path: Path, what: str) -> pd.DataFrame:
-    with path.open("rb") as stream:
-        head = stream.read(2**16)
-    if b"\0" in head:
-        raise InputError(f"{what}: {path} is not a text table; CSV and Parquet are read.")
-    encoding = _encoding(path)
-    if encoding == "latin-1":
-        log.info("%s: %s is not UTF-8; read as Latin-1", what, path)
-    try:
-        # low_memory would guess the type of each part of a column alone
-        return pd.read_csv(path, sep=_separator(head.decode(encoding, "ignore")), encoding=encoding, low_memory=False)
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{what}: {path} holds no table.") from None
-    except (pd.errors.ParserError, ValueError) as error:
-        raise InputError(f"{what}: {path} is not a readable CSV ({str(error).strip()}).") from error
-
-
-def _encoding(path: Path) -> str:
-    with path.open("rb") as stream:
-        try:
-            for line in stream:
-                line.decode("utf-8")
-        except UnicodeDecodeError:
-            return "latin-1"
-    return "utf-8-sig"
-
-
-def _separator(head: str) -> str:
-    """Return the separator that splits the header into most names outside quotes."""
-    header = next((line for line in head.splitlines() if line.strip()), "")
-    return max(_SEPARATORS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+def _no_features(rows: int) -> str:
+    if not rows:
+        return "no features: 0 rows. Write it again with them, or name another file."
+    return f"{rows} rows, but no geometry. Write it again with geometry, such as GeoPackage, GeoJSON or GeoParquet."
 
 
 def _read_geoparquet(path: Path, what: str) -> gpd.GeoDataFrame:

@@ -40,8 +40,16 @@ class Taxonomy:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One name a category: ``first/second``, or the one level there is."""
-        return tuple(a if a == b else f"{a}/{b}" for a, b in zip(self.first, self.second, strict=True))
+        r"""One name a category: ``first/second``, or the one level there is; all are different.
+
+        Where slashes inside of levels give two categories one name, such slashes become ``\/`` and
+        backslashes ``\\``, in all names.
+        """
+        names = tuple(a if a == b else f"{a}/{b}" for a, b in zip(self.first, self.second, strict=True))
+        if len(set(names)) == len(names):
+            return names
+        escaped = [[_escaped(level) for level in pair] for pair in zip(self.first, self.second, strict=True)]
+        return tuple(a if a == b else f"{a}/{b}" for a, b in escaped)
 
     @property
     def first_ids(self) -> NDArray[np.int64]:
@@ -62,3 +70,7 @@ class Taxonomy:
     def from_json(cls, value: dict[str, list[str]]) -> Taxonomy:
         """Read what :meth:`to_json` wrote."""
         return cls(tuple(value["first_level"]), tuple(value["second_level"]))
+
+
+def _escaped(level: str) -> str:
+    return level.replace("\\", "\\\\").replace("/", "\\/")

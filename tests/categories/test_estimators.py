@@ -140,6 +140,20 @@ def test_one_hot_has_a_part_for_each_level() -> None:
     assert fitted.get_feature_names_out()[[1, 6]].tolist() == ["first_level_shop", "category_shop/靴"]
 
 
+@pytest.mark.parametrize("estimator", [OneHotVectors(), TfidfVectors()], ids=repr)
+def test_slashes_in_names_give_no_two_dimensions_one_name(estimator: CategoryEstimator) -> None:
+    frame = pd.DataFrame({"x": [1e5, 2e5], "y": 1e5, "first_level": ["a", "a/b"], "second_level": ["b/c", "c"]})
+    found = estimator.fit(frame).get_feature_names_out().tolist()
+    assert len(set(found)) == len(found)
+    assert found[-2:] == [r"category_a/b\/c", r"category_a\/b/c"]
+
+
+def test_a_column_called_category_does_not_give_two_dimensions_one_name() -> None:
+    frame = pd.DataFrame({"x": [1e5, 2e5], "y": 1e5, "category": ["bar", "shop"]})
+    found = OneHotVectors(first_level="category", second_level=None).fit(frame).get_feature_names_out().tolist()
+    assert found == ["first_level_bar", "first_level_shop", "category_bar", "category_shop"]
+
+
 def test_a_cells_sum_at_unit_length_is_scikit_learns_tf_idf() -> None:
     frame = table(60)
     cells = frame.groupby([frame["x"] // 500, frame["y"] // 500]).ngroup().to_numpy()

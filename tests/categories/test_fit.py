@@ -130,6 +130,16 @@ def test_a_category_without_neighbour_or_sibling_gets_the_mean_of_all() -> None:
     assert vectors.vectors[1] == pytest.approx(vectors.vectors[[0, 2]].mean(axis=0))
 
 
+@pytest.mark.parametrize("choice", [{}, {"solver": "minibatch", "epochs": 1}])
+def test_pois_in_one_place_teach_nothing(choice: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    tables = tables_of(np.full((200, 2), 5e5), np.arange(200) % 2)
+    vectors = fit_category_vectors(tables, Categories.model_validate({"iterations": 9} | choice), cell=50, seed=0)
+    assert vectors.vectors.shape == (2, 64)
+    assert not vectors.vectors.any()
+    assert "no POI has another near it" in caplog.text
+    assert "they get the mean" not in caplog.text
+
+
 @pytest.mark.parametrize("method", ["skip-gram", "one-hot", "tf-idf", "place2vec"])
 @pytest.mark.parametrize("form", ["points", "counts", "both"])
 def test_every_method_takes_points_and_counts(method: str, form: str) -> None:

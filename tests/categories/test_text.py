@@ -101,6 +101,22 @@ def test_a_folder_that_is_missing_or_no_model_is_named(tmp_path: Path, model: Pa
         text_vectors(TAXONOMY, torn)
 
 
+def test_what_is_no_model_says_what_to_do(tmp_path: Path, model: Path) -> None:
+    remedy = r"Download the model's whole folder .*SentenceTransformer\.save"
+    (tmp_path / "good.csv").write_text("a\n1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"good\.csv is a file; name the folder .*{remedy}"):
+        text_vectors(TAXONOMY, tmp_path / "good.csv")
+    with pytest.raises(InputError, match=rf"no modules\.json\. {remedy}"):
+        text_vectors(TAXONOMY, tmp_path)
+    torn = copy_of(model, tmp_path)
+    (torn / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match=rf"newer release than \d.*{remedy}"):
+        text_vectors(TAXONOMY, torn)
+    (torn / "modules.json").write_text('[{"type":')
+    with pytest.raises(InputError, match=rf"modules\.json is not valid JSON .*{remedy}"):
+        text_vectors(TAXONOMY, torn)
+
+
 def test_code_of_the_folders_own_is_not_run(model: Path, tmp_path: Path) -> None:
     folder = copy_of(model, tmp_path)
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
@@ -115,6 +131,37 @@ def test_weights_as_pickles_are_not_read(model: Path, tmp_path: Path) -> None:
     folder = copy_of(model, tmp_path)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(InputError, match="is a pickle"):
+        text_vectors(TAXONOMY, folder)
+
+
+def test_pickles_beside_safetensors_and_files_of_other_backends_do_not_matter(model: Path, tmp_path: Path) -> None:
+    folder = copy_of(model, tmp_path)
+    for name in ("openvino/openvino_model.bin", "checkpoint-5/pytorch_model.bin", "pytorch_model.bin", "words.bin"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"never opened")
+    assert (text_vectors(TAXONOMY, folder) == text_vectors(TAXONOMY, model)).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "refused"),
+    [
+        ("Dense", "2_Dense/pytorch_model.bin", True),
+        ("Dense", "2_Dense/checkpoint/pytorch_model.bin", False),
+        ("Router", "2_Dense/query_0_Dense/pytorch_model.bin", True),
+        ("Transformer", "2_Dense/pytorch_model-00001-of-00002.bin", True),
+    ],
+)
+def test_pickles_are_found_in_the_modules_that_are_listed(
+    model: Path, tmp_path: Path, kind: str, place: str, *, refused: bool
+) -> None:
+    folder = copy_of(model, tmp_path)
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    modules.append({"idx": 9, "name": "9", "path": "2_Dense", "type": f"sentence_transformers.models.{kind}"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / place).parent.mkdir(parents=True)
+    (folder / place).write_bytes(b"a pickle")
+    # a pickle that nobody opens does not make the module readable
+    with pytest.raises(InputError, match="is a pickle" if refused else "can be read"):
         text_vectors(TAXONOMY, folder)
 
 

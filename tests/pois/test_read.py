@@ -96,7 +96,10 @@ def test_category_text_is_stripped_and_rows_without_category_or_place_are_counte
     assert tables.taxonomy.names == ("food/cafe",)
     assert len(tables.points) == 2
     assert "2 of 7 POIs without a category are left out (rows 3, 4)" in caplog.text
-    assert "3 of 7 POIs without usable coordinates are left out (rows 5, 6, 7)" in caplog.text
+    assert (
+        "3 of 7 POIs without usable coordinates are left out (rows 5, 6, 7); row 5 has nothing in column lon"
+        in caplog.text
+    )
 
 
 def test_a_second_level_under_two_first_levels_is_named_and_kept_twice(
@@ -154,6 +157,13 @@ def test_coordinate_columns_of_a_file_with_geometry_are_refused(tmp_path: Path) 
         read(points(path, x="lon", y="lat"))
 
 
+def test_categories_may_be_called_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tables = read(points(write(tmp_path / "p.csv", "lon,lat,type\n-117,34,None\nNA,34,bar\n-117,34,bar\n-117,34,\n")))
+    assert tables.taxonomy.names == ("None", "bar")
+    assert tables.points["row"].tolist() == [1, 3]
+    assert "1 of 4 cells of `type` say None, which is read as a name" in caplog.text
+
+
 def test_two_spellings_of_one_name_are_one_category_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,6 +217,13 @@ def test_a_point_without_a_place_in_the_crs_is_left_out_as_too_far(
         ("p.csv", "", "is empty"),
         ("p.csv", "lon,lat,type\n", "has column names but no rows"),
         ("p.geojson", '{"type": "FeatureCollection", "features": []}', "0 rows"),
+        (
+            "p.csv",
+            "lon;lat;type\n103,85;1,30;cafe\n",
+            r"row 1 has '103,85' in column lon, .* with a point, not a comma\.",
+        ),
+        ("p.csv", "lon,lat,type\n1,2,\n1,north,cafe\n", r"row 2 has 'north' in column lat, .* finite number\.$"),
+        ("p.csv", "lon,lat,type\n-inf,2,cafe\n", r"row 1 has '-inf' in column lon"),
         ("p.csv", "lon,lat,type\n1,2,\n,2,cafe\n", "of 2 rows 1 have no usable coordinates and 1 no category"),
     ],
 )

@@ -170,8 +170,12 @@ class OneHotVectors(CategoryEstimator):
         self.second_level = second_level
 
     def _dimension_names(self) -> list[str]:
-        levels = [f"{self.first_level}_{name}" for name in sorted(set(self.taxonomy_.first))]
-        return [*levels, *(f"category_{name}" for name in self.taxonomy_.names)]
+        categories = [f"category_{name}" for name in self.taxonomy_.names]
+        firsts = sorted(set(self.taxonomy_.first))
+        levels = [f"{self.first_level}_{name}" for name in firsts]
+        if not set(levels).isdisjoint(categories):  # as where the column is called category, too
+            levels = [f"first_level_{name}" for name in firsts]
+        return [*levels, *categories]
 
 
 class TfidfVectors(CategoryEstimator):

@@ -34,8 +34,9 @@ def fit_category_vectors(tables: PoiTables, settings: Categories, *, cell: float
     """Give each category a vector, learned from the places of its POIs or by another method.
 
     Points and counts are used together. A category that never has another POI near learns nothing:
-    it gets the mean of its first level's others, or of all. One category alone has a vector, and a
-    warning.
+    it gets the mean of its first level's others, or of all. Where no POI of any category has another
+    near, as when all lie in one place, nothing is learned: all vectors are zero, with a warning. One
+    category alone has a vector, and a warning.
 
     Parameters
     ----------
@@ -149,10 +150,16 @@ def solve(objective: SkipGram, settings: Categories, *, seed: int) -> NDArray[np
 
 
 def _fill(vectors: NDArray[np.float64], cooccurrence: NDArray[np.float64], taxonomy: Taxonomy) -> NDArray[np.float64]:
-    """Give categories without any context the mean of their first level, or of all where that has none."""
+    """Give categories without any context the mean of their first level, or of all; zeros where none has any."""
     alone = cooccurrence.sum(axis=1) == 0
     if not alone.any():
         return vectors
+    if alone.all():
+        log.warning(
+            "no POI has another near it (do all lie in one place?): nothing is learned of the categories, and all "
+            "vectors are zero; check the coordinates, or take `method: one-hot`, which does not learn"
+        )
+        return np.zeros_like(vectors)
     log.info(
         "%d of %d categories have no POI, or none near another; they get the mean of their first level, or of all",
         alone.sum(),
@@ -161,7 +168,5 @@ def _fill(vectors: NDArray[np.float64], cooccurrence: NDArray[np.float64], taxon
     filled = vectors.copy()
     for row in np.flatnonzero(alone):
         siblings = ~alone & (taxonomy.first_ids == taxonomy.first_ids[row])
-        known = siblings if siblings.any() else ~alone
-        if known.any():
-            filled[row] = vectors[known].mean(axis=0)
+        filled[row] = vectors[siblings if siblings.any() else ~alone].mean(axis=0)
     return filled

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,12 @@ from sklearn.decomposition import PCA
 
 from mmgr.console import log
 from mmgr.errors import InputError
-from mmgr.files import nearest_files, read_json
+from mmgr.files import nearest_files
 from mmgr.taxonomy import Taxonomy
+
+_PICKLES = "pytorch_model*.bin"
+"""Weights of the torch backend; a `.bin` under another name belongs to another one, such as OpenVINO's."""
+_REMEDY = "Download the model's whole folder (again), or write it with SentenceTransformer.save."
 
 
 def text_vectors(taxonomy: Taxonomy, model: str | Path, *, dimensions: int | None = None) -> NDArray[np.float64]:
@@ -64,6 +70,8 @@ def _load(folder: Path) -> Any:
     """Load a model onto the CPU, after checks that spare the reader a library's traceback."""
     if find_spec("sentence_transformers") is None:
         raise InputError("vectors of category names need sentence-transformers; pip install 'mmgr[text]'.")
+    if folder.is_file():
+        raise InputError(f"model: {folder} is a file; name the folder of a sentence-transformers model. {_REMEDY}")
     if not folder.is_dir():
         near = nearest_files(folder)
         raise InputError(f"model: {folder} is no folder; names of models elsewhere are not fetched. {near}".strip())
@@ -76,23 +84,42 @@ def _load(folder: Path) -> Any:
                 str(folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
             )
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"{folder} holds no sentence-transformers model that can be read: {error}") from error
+            installed = version("sentence-transformers")
+            raise InputError(
+                f"{folder} holds no sentence-transformers model that can be read: {str(error).rstrip('.')}. Its files "
+                f"may be torn, or of a newer release than {installed}, which is installed. {_REMEDY}"
+            ) from error
 
 
 def _check_parts(folder: Path) -> None:
     """Refuse folders that are no model, would run code of their own, or hold pickles where weights belong."""
-    if not (folder / "modules.json").is_file():
-        raise InputError(f"{folder} holds no sentence-transformers model: it has no modules.json.")
-    modules = read_json(folder / "modules.json")
+    listed = folder / "modules.json"
+    if not listed.is_file():
+        raise InputError(f"{folder} holds no sentence-transformers model: it has no modules.json. {_REMEDY}")
     try:
-        kinds = [str(module["type"]) for module in modules]
+        modules = json.loads(listed.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{listed} is not valid JSON ({error}). {_REMEDY}") from error
+    try:
+        parts = [(str(module["type"]), folder / module["path"]) for module in modules]
     except (TypeError, KeyError) as error:
-        raise InputError(f"{folder}/modules.json lists no modules of sentence-transformers.") from error
-    foreign = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
+        raise InputError(f"{listed} lists no modules of sentence-transformers. {_REMEDY}") from error
+    foreign = [kind for kind, _ in parts if not kind.startswith("sentence_transformers.")]
     if foreign:
         raise InputError(f"{folder} asks for code of its own ({foreign[0]}), which is not run; choose another model.")
-    for pickle in sorted(folder.rglob("*.bin")):
-        if not (pickle.parent / "model.safetensors").is_file():
+    for kind, part in parts:
+        _refuse_pickles(kind, part)
+
+
+def _refuse_pickles(kind: str, part: Path) -> None:
+    """Refuse a module whose weights are pickles alone; what other backends left beside them is never opened."""
+    # these two keep modules of their own in folders that modules.json does not list
+    nested = kind.rsplit(".", 1)[-1] in {"Router", "Asym"}
+    for pickle in sorted(part.rglob(_PICKLES) if nested else part.glob(_PICKLES)):
+        # only transformers reads weights in pieces, and it is told to take safetensors
+        whole = pickle.name == "pytorch_model.bin"
+        instead = ["model.safetensors"] if whole else ["model.safetensors", "model.safetensors.index.json"]
+        if not any((pickle.parent / name).is_file() for name in instead):
             raise InputError(f"{pickle} is a pickle, which is not read; save the model again as safetensors.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _WHAT = "POIs"
 _DEGREES = (("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"), ("lng", "latitude"), ("long", "lat"))
 _METRES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("x_coord", "y_coord"))
 _LIMITS = (180.0, 90.0)
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ def table_points(settings: PointSource) -> RawPoints:
     PoiError
         If no coordinate columns are named or recognised.
     """
-    frame = read_table(settings.path, columns=_category_columns(settings), what=_WHAT)
+    categories = _category_columns(settings)
+    frame = read_table(settings.path, columns=categories, names=categories, what=_WHAT)
     crs = _parse_crs(settings.crs or "EPSG:4326", settings.path)
     x, y = _coordinate_columns(settings, list(frame.columns), crs)
     xy = np.stack([_numbers(frame[column]) for column in (x, y)], axis=1)
@@ -110,6 +113,20 @@ def swap_message(path: str, x: str, y: str) -> str:
     if x:
         return f"{path}: longitude and latitude look swapped: set x: {y}, y: {x}."
     return f"{path}: longitude and latitude of its geometry look swapped; write the longitude first."
+
+
+def first_fault(raw: RawPoints) -> str:
+    """Show the first cell that is no coordinate, with its row and column; empty for a file with geometry."""
+    rows = np.flatnonzero(~np.isfinite(raw.xy).all(axis=1))
+    if not raw.x or not len(rows):
+        return ""
+    row = rows[0]
+    column = raw.x if not np.isfinite(raw.xy[row, 0]) else raw.y
+    cell = raw.frame[column].iloc[row]
+    if pd.isna(cell):
+        return f"row {row + 1} has nothing in column {column}"
+    hint = "; write decimals with a point, not a comma" if _DECIMAL_COMMA.fullmatch(str(cell)) else ""
+    return f"row {row + 1} has {str(cell)!r} in column {column}, which is no finite number{hint}"
 
 
 def _category_columns(settings: PointSource) -> list[str]:

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from mmgr.config import PointSource
 from mmgr.console import log
 from mmgr.errors import PoiError
-from mmgr.pois.coordinates import RawPoints, project, table_points, vector_points
+from mmgr.pois.coordinates import RawPoints, first_fault, project, table_points, vector_points
 from mmgr.pois.names import clean_names, pair_levels, respelt, warn_of_shared_names
 from mmgr.pois.tables import Source
 from mmgr.tables import polygons_only, read_vector
@@ -61,9 +61,10 @@ def read_points(settings: PointSource, *, crs: CRS) -> SourcePoints:
     _log_left_out(raw, crs, named=named, placed=placed)
     keep = named & placed
     if not keep.any():
+        fault = first_fault(raw)
         raise PoiError(
             f"{settings.path} holds no usable point: of {len(keep)} rows {np.sum(~placed)} have no usable "
-            f"coordinates and {np.sum(~named)} no category."
+            f"coordinates and {np.sum(~named)} no category.{f' For example {fault}.' if fault else ''}"
         )
     changed = np.logical_or(*(respelt(raw.frame[level]) for level in levels))
     if changed.any():
@@ -101,16 +102,18 @@ def rows_text(rows: NDArray[np.integer[Any]]) -> str:
 
 def _log_left_out(raw: RawPoints, crs: CRS, *, named: NDArray[np.bool_], placed: NDArray[np.bool_]) -> None:
     beyond = ~placed & np.isfinite(raw.xy).all(axis=1)
-    for left_out, why in (
-        (~placed & ~beyond, "without usable coordinates"),
-        (beyond, f"too far away for a place in {crs.to_string()}"),
-        (~named, "without a category"),
+    fault = first_fault(raw)
+    for left_out, why, example in (
+        (~placed & ~beyond, "without usable coordinates", f"; {fault}" if fault else ""),
+        (beyond, f"too far away for a place in {crs.to_string()}", ""),
+        (~named, "without a category", ""),
     ):
         if left_out.any():
             rows = np.flatnonzero(left_out) + 1
             log.warning(
-                "%s: %d of %d POIs %s are left out (%s)", raw.path, len(rows), len(placed), why, rows_text(rows)
-            )
+                "%s: %d of %d POIs %s are left out (%s)%s",
+                raw.path, len(rows), len(placed), why, rows_text(rows), example,
+            )  # fmt: skip
     if raw.replaced:
         log.info("%s: %d shapes that are not points stand as a point inside them", raw.path, raw.replaced)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mmgr.errors import PoiError
@@ -50,9 +51,16 @@ def _coordinates(path: Path, table: pd.DataFrame) -> list[str]:
             f"{', '.join(map(str, table.columns))}. Rename them, or write city.yaml by hand with `x` and `y`."
         )
     lines = [f"      x: {x}", f"      y: {y}"]
-    if pd.to_numeric(table[x], errors="coerce").abs().max() > 180:
+    if _mostly_beyond_degrees(table[[x, y]]):
         lines.append("      crs: EPSG:XXXX         # not degrees: name the CRS of x and y")
     return lines
+
+
+def _mostly_beyond_degrees(columns: pd.DataFrame) -> bool:
+    """Say whether most rows with finite coordinates cannot be degrees; a few faulty rows do not decide it."""
+    values = np.abs(np.stack([pd.to_numeric(columns[name], errors="coerce") for name in columns], axis=1))
+    finite = np.isfinite(values).all(axis=1)
+    return bool(finite.any() and (values[finite] > 180).any(axis=1).mean() > 0.5)
 
 
 def _points(path: Path, shown_path: str, table: pd.DataFrame, coordinates: Sequence[str]) -> list[str]:

@@ -1,0 +1,65 @@
+"""CSV: what is read, and one clear error for each fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmgr.delimited import _separator
+from mmgr.errors import InputError
+from mmgr.tables import read_table
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_a_csv_is_read_whatever_its_separator_and_encoding(tmp_path: Path, separator: str, encoding: str) -> None:
+    path = tmp_path / "pois.csv"
+    path.write_bytes(f"name{separator}lon\nCafé{separator}1.5\n".encode(encoding))
+    table = read_table(path, columns=["lon"], what="POIs")
+    assert table.to_dict("list") == {"name": ["Café"], "lon": [1.5]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "holds no table"),
+        (b"a,b\n", "no rows"),
+        (
+            b"a,b\n1,2\n1,2,3,4\n",
+            r"CSV: Expected 2 fields in line 3, saw 4\. Mend that line: it needs one cell a column",
+        ),
+        (b'a,b\n1,"2\n3,4\n', r"EOF inside string starting at row 1\. Mend that line: .* quotes"),
+        (b"\x00\x01\x02", "not a text table; CSV in UTF-8 and Parquet are read: save it again"),
+        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16, not UTF-8; .* save it again"),
+    ],
+)
+def test_a_bad_csv_gives_one_error_that_names_it(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_table(path, what="POIs")
+    assert str(path) in str(caught.value)
+
+
+@settings(deadline=None)
+@given(
+    names=st.lists(st.text("abcxyz_", min_size=1, max_size=8), min_size=2, max_size=6), mark=st.sampled_from(",;\t|")
+)
+def test_the_separator_is_the_one_that_splits_the_header(names: list[str], mark: str) -> None:
+    assert _separator(mark.join(names) + "\n1\n") == mark
+
+
+def test_names_may_be_words_for_a_missing_value(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "pois.csv"
+    path.write_text("kind,lon,code,old\nNone,1.5,7,NA\nNA,NA,,x\nbar,null,8,\n,2.5,NA,x\n", encoding="utf-8")
+    table = read_table(path, names=["kind", "code"], what="POIs")
+    assert table["kind"].fillna("(missing)").tolist() == ["None", "NA", "bar", "(missing)"]
+    assert table["lon"].fillna(-1).tolist() == [1.5, -1, -1, 2.5]
+    assert table["code"].fillna(-1).tolist() == [7, -1, 8, -1]
+    assert table["old"].isna().tolist() == [True, False, True, False]
+    assert "2 of 4 cells of `kind` say None or NA, which is read as a name; leave cells empty" in caplog.text
+    assert read_table(path, what="POIs")["kind"].isna().tolist() == [True, True, False, True]
