@@ -43,8 +43,9 @@ class ContextDensities(RegionEstimator):
     pois
         The POI table.
     vectors
-        CategoryVectors, an estimator of them (fitted to ``pois`` where it is not yet), a method's
-        name such as ``"skip-gram"``, or None.
+        An estimator of category vectors or a method's name such as ``"skip-gram"``, which learn from ``pois``,
+        also where the estimator is fitted already; or CategoryVectors, as of ``estimator.to_vectors()``, which
+        stay as they are, wherever they were learned; or None.
     scales
         Standard deviations of the Gaussian weights in metres.
     floor

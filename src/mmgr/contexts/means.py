@@ -29,8 +29,9 @@ class RegionMean(RegionEstimator):
     pois
         The POI table.
     vectors
-        CategoryVectors, an estimator of them (fitted to ``pois`` where it is not yet), or a
-        method's name such as ``"skip-gram"``.
+        An estimator of category vectors or a method's name such as ``"skip-gram"``, which learn from ``pois``,
+        also where the estimator is fitted already; or CategoryVectors, as of ``estimator.to_vectors()``, which
+        stay as they are, wherever they were learned.
     radius
         None: the POIs in or on the edge of each polygon count alike. Otherwise all POIs around its
         centre count by a Gaussian of this standard deviation in metres; of several, the means stand

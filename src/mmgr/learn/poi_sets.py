@@ -59,8 +59,7 @@ class PoiSetVectors(RegionEstimator):
     pois
         The POI table.
     vectors
-        CategoryVectors, an estimator of them (fitted to ``pois`` where it is not yet), or the name
-        of a method such as ``"skip-gram"``. They stay as they are, but for their length, made 1.
+        As of :class:`mmgr.contexts.RegionMean`. Training does not change them, but for their length, made 1.
         Sums under kernels keep categories apart; they do not look at vectors.
     encoder
         ``"kernels"``, ``"attention"`` or ``"set2set"``.
@@ -201,6 +200,7 @@ class PoiSetVectors(RegionEstimator):
     def _read_vectors(self, seed: int) -> NDArray[np.float32]:
         """Return the category vectors; sums under kernels keep categories apart and need none."""
         if self.encoder == "kernels":
+            self._source_of_vectors(self.vectors, seed)  # what other encoders would refuse is refused here, too
             return np.zeros((len(self._places.taxonomy), 0), np.float32)
         return self._category_vectors(self.vectors, self._places, seed)
 
