@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mmgr.categories.places import Places
 from mmgr.console import log
 from mmgr.errors import PoiError
+from mmgr.pois.extent import apart
 from mmgr.pois.names import clean_names, pair_levels, warn_of_shared_names
 from mmgr.taxonomy import Taxonomy
 
@@ -21,6 +22,8 @@ Names = NDArray[np.object_]
 
 SECOND_LEVEL = "second_level"
 """The one column that may be absent without being named: categories then have one level."""
+BEYOND = 5e7
+"""Metres: no CRS of the Earth has coordinates beyond this, nor beyond its negative."""
 _TABLE = Path("POI table")
 """Stands where messages about a file name it."""
 _SHOWN = 5
@@ -43,14 +46,16 @@ def places_of_frame(X: Any, *, first_level: str, second_level: str | None) -> Pl
     Raises
     ------
     PoiError
-        If there is no POI, a column is missing, a category has no name, a coordinate is missing or
-        infinite, or the CRS is not one of metres. Faults of rows are named by the table's index.
+        If there is no POI, a column is missing, a category has no name, a coordinate is missing,
+        infinite or beyond :data:`BEYOND`, or the CRS is not one of metres. Faults of rows are named by
+        the table's index.
     """
     first, second = names_of_frame(X, first_level=first_level, second_level=second_level)
     if not len(first):
         raise PoiError("there are no POIs to learn category vectors from: the table has no rows.")
     _refuse_rows(X, (first == "") | (second == ""), "have no category name", "name or drop them")
     xy = coordinates(X)
+    _warn_of_strays(X, xy)
     pairs, category = pair_levels(first, second)
     warn_of_shared_names(_TABLE, pairs, category)
     taxonomy = Taxonomy.from_pairs(pairs)
@@ -82,7 +87,7 @@ def coordinates(X: pd.DataFrame) -> NDArray[np.float64]:
     ------
     PoiError
         If the CRS is missing or not one of metres, a geometry is no point, or a coordinate is
-        missing or infinite.
+        missing, infinite or beyond :data:`BEYOND`.
     """
     if isinstance(X, gpd.GeoDataFrame) and X.active_geometry_name is not None:
         _check_metres(X)
@@ -95,6 +100,11 @@ def coordinates(X: pd.DataFrame) -> NDArray[np.float64]:
         xy = np.stack([column.to_numpy(np.float64) for column in columns], axis=1)
     usable = np.isfinite(xy).all(axis=1)
     _refuse_rows(X, ~usable, "have coordinates that are missing or infinite", "repair or drop them")
+    beyond = (np.abs(xy) > BEYOND).any(axis=1)
+    if beyond.any():
+        x, y = xy[int(np.argmax(beyond))]
+        _refuse_rows(X, beyond, f"lie off the Earth, the first at x {x:.6g}, y {y:.6g}",
+                     "repair or drop them, or bring all into a CRS with metres as units")  # fmt: skip
     if not isinstance(X, gpd.GeoDataFrame) and len(xy) > 1 and (np.abs(xy) <= [180, 90]).all():
         log.warning("all POIs have |x| <= 180 and |y| <= 90: are these degrees? x and y are read as metres")
     return xy
@@ -111,6 +121,20 @@ def _check_metres(X: gpd.GeoDataFrame) -> None:
     unit = X.crs.axis_info[0].unit_name
     if unit not in {"metre", "meter", "m"}:
         raise PoiError(f"the POIs' CRS {X.crs.name} counts in {unit}, not metres; use to_crs(estimate_utm_crs()).")
+
+
+def _warn_of_strays(X: pd.DataFrame, xy: NDArray[np.float64]) -> None:
+    """Name POIs far from all others: more often than not a coordinate is wrong, such as 0, 0."""
+    distance = apart(xy)
+    rows = np.flatnonzero(distance)
+    if len(rows):
+        furthest = int(np.argmax(distance))
+        shown = ", ".join(str(X.index[row]) for row in rows[:_SHOWN]) + (", ..." if len(rows) > _SHOWN else "")
+        log.warning(
+            "%d of %d POIs lie far from the others (index %s; the furthest is %s at x %.6g, y %.6g, %.0f km away); "
+            "they are kept: drop them if their coordinates are wrong",
+            len(rows), len(xy), shown, X.index[furthest], *xy[furthest], distance[furthest] / 1000,
+        )  # fmt: skip
 
 
 def _column(X: pd.DataFrame, name: str, argument: str) -> pd.Series[Any]:
