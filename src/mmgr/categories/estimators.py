@@ -43,7 +43,8 @@ class SkipGramVectors(CategoryEstimator):
     epochs, batch_size
         How often mini-batches go through all pairs, and how many pairs one holds.
     random_state
-        Start of walks, vectors and samples.
+        Start of walks, vectors and samples. Only a whole number (or an equal generator) gives the same vectors
+        again: with None each fit begins elsewhere, as everywhere in scikit-learn.
     first_level, second_level
         Columns of the category.
     """
@@ -115,7 +116,7 @@ class Place2VecVectors(CategoryEstimator):
     solver, learning_rate, iterations, epochs, batch_size
         As of :class:`SkipGramVectors`.
     random_state
-        Start of vectors and samples.
+        Start of vectors and samples, as of :class:`SkipGramVectors`: with None no two fits are alike.
     first_level, second_level
         Columns of the category.
     """
@@ -179,7 +180,7 @@ class OneHotVectors(CategoryEstimator):
         self.second_level = second_level
 
     def _dimension_names(self) -> list[str]:
-        levels = [f"{self.first_level}_{name}" for name in sorted(set(self.taxonomy_.first))]
+        levels = [f"first_level_{name}" for name in sorted(set(self.taxonomy_.first))]
         return [*levels, *(f"category_{name}" for name in self.taxonomy_.names)]
 
 

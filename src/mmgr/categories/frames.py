@@ -70,14 +70,14 @@ def names_of_frame(X: Any, *, first_level: str, second_level: str | None) -> tup
     Raises
     ------
     PoiError
-        If ``X`` is no table, or lacks a column.
+        If ``X`` is no table, lacks a column or has it twice, or a name is a list or the like.
     """
     if not isinstance(X, pd.DataFrame):
         raise PoiError(f"POIs come as a GeoDataFrame or a DataFrame, one row a POI; got {type(X).__name__}.")
-    first = clean_names(_column(X, first_level, "first_level"))
+    first = _names(X, _column(X, first_level, "first_level"))
     if second_level is None or (second_level == SECOND_LEVEL and SECOND_LEVEL not in X.columns):
         return first, first
-    return first, clean_names(_column(X, second_level, SECOND_LEVEL))
+    return first, _names(X, _column(X, second_level, SECOND_LEVEL))
 
 
 def coordinates(X: pd.DataFrame) -> NDArray[np.float64]:
@@ -139,13 +139,35 @@ def _warn_of_strays(X: pd.DataFrame, xy: NDArray[np.float64]) -> None:
 
 def _column(X: pd.DataFrame, name: str, argument: str) -> pd.Series[Any]:
     if name in X.columns:
-        return X[name]
+        found = X[name]
+        if isinstance(found, pd.DataFrame):
+            raise PoiError(f"the POI table has {found.shape[1]} columns called {name!r}; rename or drop all but one.")
+        return found
     columns = [str(column) for column in X.columns]
     near = get_close_matches(name, columns, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(columns[: 4 * _SHOWN]) or "no columns"
     what = "its place; POIs need point geometry, or x and y in metres" if argument in {"x", "y"} else f"`{argument}`"
     raise PoiError(f"the POI table has no column {name!r} for {what}; {hint}it has {shown}.")
+
+
+def _names(X: pd.DataFrame, column: pd.Series[Any]) -> Names:
+    """Return a column's clean names; refuse values that cannot be compared, such as lists, by their rows."""
+    try:
+        return clean_names(column)
+    except TypeError:
+        bad = np.array([not _comparable(value) for value in column], bool)
+        fault = f"have a category in column {column.name!r} that is a list or the like, not a name"
+        _refuse_rows(X, bad, fault, "name each by one text")
+        raise
+
+
+def _comparable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _refuse_rows(X: pd.DataFrame, bad: NDArray[np.bool_], fault: str, remedy: str) -> None:

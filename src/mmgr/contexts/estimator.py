@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import geopandas as gpd
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
@@ -136,13 +137,13 @@ class RegionEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc] # 
         return vectors
 
 
-def field_of(places: Places, *, scales: ArrayLike, kernel: str = "gaussian") -> DensityField:
+def field_of(places: Places, *, scales: Sequence[float] | float, kernel: str = "gaussian") -> DensityField:
     """Return the field of all categories."""
     return density_field(
         places.xy,
         places.category,
         groups=len(places.taxonomy),
-        scales=tuple(np.atleast_1d(np.asarray(scales, np.float64))),
+        scales=scales,
         kernel=kernel,
     )
 

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from mmgr.categories.estimator import positive
 from mmgr.categories.frames import SECOND_LEVEL
 from mmgr.categories.places import Places
 from mmgr.contexts.estimator import RegionEstimator, field_of, metres, product
@@ -227,10 +228,12 @@ class ContextVectors(RegionEstimator):
 
 
 def _check_floor(floor: float) -> None:
-    if not (np.isfinite(floor) and floor > 0):
-        raise ConfigError(f"`floor` is positive POIs per km2, since a logarithm is taken; got {floor}.")
+    if not positive(floor):
+        raise ConfigError(f"`floor` is positive POIs per km2, since a logarithm is taken; got {floor!r}.")
 
 
 def _check_dimensions(dimensions: int | None) -> None:
-    if dimensions is not None and dimensions < 1:
-        raise ConfigError(f"`dimensions` is at least 1, or None for the whole table; got {dimensions}.")
+    if dimensions is not None and not (isinstance(dimensions, int | np.integer) and dimensions >= 1):
+        raise ConfigError(
+            f"`dimensions` is at least 1, a whole number, or None for the whole table; got {dimensions!r}."
+        )

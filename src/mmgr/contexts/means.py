@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from mmgr.categories.counted import tf_idf
+from mmgr.categories.estimator import positive
 from mmgr.categories.frames import SECOND_LEVEL
 from mmgr.categories.places import Places
 from mmgr.console import log
@@ -107,10 +108,10 @@ class RegionMean(RegionEstimator):
             )
 
     def _category_weights(self, places: Places) -> NDArray[np.float64]:
-        if self.weighting not in {None, "tf-idf"}:
+        if self.weighting not in (None, "tf-idf"):
             raise ConfigError(f"`weighting` is 'tf-idf' or None; got {self.weighting!r}.")
-        if not (np.isfinite(self.cell) and self.cell > 0):
-            raise ConfigError(f"`cell` is positive metres; got {self.cell}.")
+        if not positive(self.cell):
+            raise ConfigError(f"`cell` is positive metres; got {self.cell!r}.")
         if self.weighting is None:
             return np.ones(len(places.taxonomy))
         return np.asarray(np.diagonal(tf_idf(places, cell=self.cell)))

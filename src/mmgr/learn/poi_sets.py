@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mmgr.categories.estimator import positive
 from mmgr.categories.frames import SECOND_LEVEL
 from mmgr.categories.places import Places
 from mmgr.contexts.estimator import RegionEstimator, field_of
@@ -181,14 +182,14 @@ class PoiSetVectors(RegionEstimator):
         faults += [
             f"`{name}` is positive (got {getattr(self, name)!r})"
             for name in ("temperature", "learning_rate")
-            if not 0 < getattr(self, name) < np.inf
+            if not positive(getattr(self, name))
         ]
         faults += [
             f"`{name}` is at least 0 (got {getattr(self, name)!r})"
             for name in ("contrast", "side", "apart")
-            if not 0 <= getattr(self, name) < np.inf
+            if not (positive(getattr(self, name)) or getattr(self, name) == 0)
         ]
-        if not 0 < self.keep <= 1:
+        if not (positive(self.keep) and self.keep <= 1):
             faults.append(f"`keep` is a share above 0 and up to 1 (got {self.keep!r})")
         if self.encoder not in ENCODERS:
             faults.append(f"`encoder` is one of {', '.join(ENCODERS)} (got {self.encoder!r})")
