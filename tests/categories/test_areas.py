@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from mmgr.categories import Place2VecVectors, SkipGramVectors
 from mmgr.categories.areas import study_areas
 from mmgr.categories.contexts import nearest_contexts, walk_contexts
+from mmgr.categories.estimator import CategoryEstimator
 from mmgr.categories.places import Places
 from mmgr.config import Categories
+from mmgr.errors import ConfigError
 from mmgr.taxonomy import Taxonomy
 
 
@@ -71,3 +75,15 @@ def test_no_context_reaches_over_a_gap_that_the_user_chose(gap: float, method: s
         contexts = walk_contexts(places, chosen, cell=250, seed=0)
     assert (contexts.pairs[0, 1] > 0) == (gap > 45_000)
     assert contexts.shared[0, 1] == (gap > 45_000)
+
+
+@pytest.mark.parametrize("kind", [SkipGramVectors, Place2VecVectors])
+def test_estimators_take_the_gap(kind: type[CategoryEstimator]) -> None:
+    xy = two_towns(45_000, 3)
+    table = pd.DataFrame({"x": xy[:, 0] + 3e5, "y": xy[:, 1], "first_level": np.repeat(["a", "b"], len(xy) // 2)})
+    for gap in (25_000.0, 50_000.0):
+        pairs = kind(4, iterations=1, gap=gap, random_state=0).fit(table).to_vectors().cooccurrence  # type: ignore[call-arg]
+        assert pairs is not None
+        assert (pairs[0, 1] > 0) == (gap > 45_000)
+    with pytest.raises(ConfigError, match=r"`gap`.*got 0"):
+        kind(4, gap=0).fit(table)  # type: ignore[call-arg]
