@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 import runpy
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmgr.categories.estimators import ESTIMATORS
+from mmgr.contexts.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,6 +31,28 @@ def test_links_in_documents_lead_to_files() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_page_of_pois_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "pois.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "docs/pois.md", "exec"), names)
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("is near", "ContextVectors", "RegionMean"))
+    assert (tmp_path / "categories" / "vectors.safetensors").is_file()
+    assert np.isfinite(names["table"].to_numpy()).all()
+
+
+def test_each_estimator_is_named_on_the_page_of_pois() -> None:
+    page = (ROOT / "docs" / "pois.md").read_text(encoding="utf-8")
+    kinds = [*ESTIMATORS.values(), *(getattr(import_module(m.module), m.name) for m in METHODS.values())]
+    assert not [kind.__name__ for kind in kinds if f"`{kind.__name__}`" not in page]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(name in readme for name in ("docs/pois.md", "make_category_vectors", "make_region_vectors"))
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:

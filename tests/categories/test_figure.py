@@ -27,7 +27,7 @@ def vectors_of(first: tuple[str, ...], second: tuple[str, ...]) -> CategoryVecto
 @pytest.mark.parametrize("count", [1, 2, 3, 150])
 def test_a_picture_is_drawn_for_few_and_many_categories(tmp_path: Path, count: int) -> None:
     first = tuple(f"group_{number % 20}" for number in range(count))
-    category_figure(vectors_of(first, tuple(f"name $ {number}" for number in range(count))), tmp_path / "c.png")
+    category_figure(vectors_of(first, tuple(f"name $ {number}" for number in range(count))), str(tmp_path / "c.png"))
     assert np.ptp(imread(tmp_path / "c.png")[..., :3]) > 0.5
 
 

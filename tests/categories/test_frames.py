@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import geopandas as gpd
@@ -104,3 +105,29 @@ def test_a_second_level_under_two_first_levels_is_two_categories_and_a_warning(
 def test_a_table_without_rows_is_refused() -> None:
     with pytest.raises(PoiError, match="no rows"):
         places_of_frame(table().iloc[:0], **LEVELS)
+
+
+@pytest.mark.parametrize("value", [5.1e7, -1e12, 1e300])
+def test_coordinates_off_the_earth_are_named_by_row_and_value(value: float) -> None:
+    fault = f"1 of 3 POIs lie off the Earth, the first at x 510000, y {value:.6g} (index two)"
+    with pytest.raises(PoiError, match=re.escape(fault)):
+        places_of_frame(table(y=[1e5, value, 1e5]), **LEVELS)
+    with pytest.raises(PoiError, match=r"off the Earth.*\(index two\)"):
+        places_of_frame(points([Point(5e5, 1), Point(value, 2), Point(5e5, 3)]), **LEVELS)
+
+
+def many(*places: tuple[float, float]) -> pd.DataFrame:
+    xy = np.concatenate([np.random.default_rng(0).uniform([37e4, 14e4], [38e4, 15e4], (300, 2)), np.array(places)])
+    return pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "first_level": "a"}, index=[f"p{n}" for n in range(len(xy))])
+
+
+def test_a_poi_far_from_all_others_is_warned_of_by_row_and_distance(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="mmgr")
+    assert len(places_of_frame(many((0.0, 0.0)), **LEVELS).xy) == 301
+    assert (
+        "1 of 301 POIs lie far from the others (index p300; the furthest is p300 at x 0, y 0, 396 km away)"
+        in caplog.text
+    )
+    caplog.clear()
+    places_of_frame(many((38.5e4, 15.5e4)), **LEVELS)
+    assert not caplog.text

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import geopandas as gpd
 import numpy as np
 import pytest
 
+from mmgr.categories import SkipGramVectors
 from mmgr.categories.skipgram import fit_skip_gram, negative_shares, skip_gram, start_vectors
 
 ALL = np.ones((6, 6), bool)
@@ -58,6 +62,21 @@ def test_negatives_are_drawn_evenly_from_what_never_cooccurs() -> None:
     shares = negative_shares(pairs, np.ones((4, 4), bool), negatives=2)
     assert shares[0].tolist() == [0, 0, 0.5, 0.5]
     assert shares[2].tolist() == [0.5, 0.5, 0, 0]  # not itself, though it never meets its own kind
+
+
+def test_never_has_the_direction_from_a_walks_start_to_what_it_meets() -> None:
+    pairs = np.array([[5.0, 1, 3], [0, 5, 2], [1, 1, 5]])  # 0 met 1, but no walk from 1 met 0
+    shares = negative_shares(pairs, np.ones((3, 3), bool), negatives=1)
+    assert shares[1].tolist() == [1, 0, 0]
+    assert shares[0, 1] < 1  # by frequency: 0 met all others
+
+
+def test_of_singapores_pairs_that_never_met_a_tenth_met_the_other_way_round(shared_data: Path) -> None:
+    pois = gpd.read_file(shared_data / "singapore" / "pois.geojson").to_crs(32648)
+    pairs = SkipGramVectors(iterations=1, random_state=0).fit(pois).to_vectors().cooccurrence
+    assert pairs is not None
+    never = (pairs == 0) & ~np.eye(len(pairs), dtype=bool)
+    assert (never & (pairs.T > 0)).sum() / never.sum() == pytest.approx(0.10, abs=0.01)
 
 
 def test_categories_of_another_city_and_without_pois_are_no_negatives() -> None:

@@ -84,3 +84,8 @@ def test_vectors_of_an_older_version_ask_for_their_stage_again(tmp_path: Path) -
     path.write_text(path.read_text(encoding="utf-8").replace('"schema_version": 2', '"schema_version": 1'))
     with pytest.raises(ArtefactError, match="run `mmgr categories` again"):
         CategoryVectors.load(tmp_path)
+
+
+def test_a_folder_may_be_named_by_text(tmp_path: Path) -> None:
+    sample().save(str(tmp_path / "made"))
+    assert (CategoryVectors.load(str(tmp_path / "made")).vectors == VECTORS).all()

@@ -132,6 +132,19 @@ def test_log_densities_are_projected_on_category_vectors() -> None:
         np.testing.assert_allclose(found, (table @ vectors.vectors_).reshape(-1, 12), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [RegionMean, ContextDensities])
+def test_a_clone_has_the_same_vectors_and_only_category_vectors_are_frozen(kind: type[RegionEstimator]) -> None:
+    elsewhere = SkipGramVectors(6, iterations=5, random_state=0).fit(POIS[:150])
+    here = clone(elsewhere).fit(POIS)
+    assert (elsewhere.vectors_ != here.vectors_).any()
+    of_estimator = kind(POIS, elsewhere)
+    for estimator in (of_estimator, clone(of_estimator)):
+        assert (estimator.fit(grid()).vectors_ == here.vectors_).all()
+    frozen = kind(POIS, elsewhere.to_vectors())
+    for estimator in (frozen, clone(frozen)):
+        assert (estimator.fit(grid()).vectors_ == elsewhere.vectors_).all()
+
+
 def test_the_plain_table_counts_within_radii() -> None:
     regions = grid()
     found = CountTable(POIS, (300.0, 900.0)).fit_transform(regions)

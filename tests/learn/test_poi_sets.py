@@ -251,6 +251,8 @@ def test_training_separates_two_kinds_of_quarter_better_than_no_training() -> No
         ({"contrast": 0.0, "side": 0.0}, "nothing is learned"),
         ({"encoder": "attention", "vectors": 3}, "`vectors` of PoiSetVectors"),
         ({"encoder": "attention", "vectors": "skipgram"}, "did you mean 'skip-gram'"),
+        ({"encoder": "kernels", "vectors": "skipgram"}, "did you mean 'skip-gram'"),
+        ({"encoder": "kernels", "vectors": None}, "`vectors` of PoiSetVectors .* got NoneType"),
     ],
 )
 def test_a_parameter_out_of_range_is_named(parameters: dict[str, Any], message: str) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from mmgr.categories.areas import AREA_GAP, study_areas
 from mmgr.categories.cooccurrence import cooccurrence_along_walks, cooccurrence_of_counts
-from mmgr.categories.graph import AREA_GAP, delaunay_graph, study_areas
+from mmgr.categories.graph import delaunay_graph
 from mmgr.categories.places import Places
 from mmgr.categories.walks import edge_weights
 from mmgr.config import Categories
@@ -39,7 +40,7 @@ def walk_contexts(places: Places, settings: Categories, *, cell: float, seed: in
     places
         The POIs.
     settings
-        ``walks``, ``length``, ``p``, ``q`` and ``region_decay``.
+        ``walks``, ``length``, ``p``, ``q``, ``region_decay`` and ``gap``.
     cell
         Edge in metres of the regions that walks seldom leave.
     seed
@@ -49,7 +50,7 @@ def walk_contexts(places: Places, settings: Categories, *, cell: float, seed: in
     pairs = np.zeros((categories, categories))
     area = np.zeros(0, np.int32)
     if len(places.xy):
-        graph = delaunay_graph(places.xy)
+        graph = delaunay_graph(places.xy, gap=settings.gap)
         weights = edge_weights(graph, cell=cell, decay=settings.region_decay)
         pairs += cooccurrence_along_walks(graph, weights, places.category, settings, categories=categories, seed=seed)
         area = graph.area[graph.vertex]
@@ -71,13 +72,13 @@ def nearest_contexts(places: Places, settings: Categories) -> Contexts:
     places
         The POIs.
     settings
-        ``neighbours`` (``K``) and ``power``; ``region_decay`` for counts.
+        ``neighbours`` (``K``), ``power`` and ``gap``; ``region_decay`` for counts.
     """
     categories = len(places.taxonomy)
     pairs = np.zeros((categories, categories))
-    area = study_areas(places.xy)
+    area = study_areas(places.xy, gap=settings.gap)
     if len(places.xy) > 1:
-        nearest, weight = nearest_pois(places.xy, k=settings.neighbours, power=settings.power)
+        nearest, weight = nearest_pois(places.xy, k=settings.neighbours, power=settings.power, gap=settings.gap)
         target = np.repeat(places.category.astype(np.int64), nearest.shape[1])
         keys = target * categories + places.category[nearest.ravel()]
         sums = np.bincount(keys, weights=weight.ravel(), minlength=categories**2)
@@ -86,14 +87,15 @@ def nearest_contexts(places: Places, settings: Categories) -> Contexts:
     return Contexts(pairs, _shared(places, area))
 
 
-def nearest_pois(xy: NDArray[np.float64], *, k: int, power: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def nearest_pois(
+    xy: NDArray[np.float64], *, k: int, power: float, gap: float = AREA_GAP
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the nearest other POIs of each and their weights, which sum to 1, or to 0 for a POI alone.
 
-    Both have shape ``(n, min(k, n - 1))``; where fewer lie within :data:`~mmgr.categories.graph.AREA_GAP`,
-    the rest have the weight 0.
+    Both have shape ``(n, min(k, n - 1))``; where fewer are nearer than ``gap``, the rest have the weight 0.
     """
     k = min(k, len(xy) - 1)
-    distance, nearest = cKDTree(xy).query(xy, k=k + 1, distance_upper_bound=AREA_GAP)
+    distance, nearest = cKDTree(xy).query(xy, k=k + 1, distance_upper_bound=gap)
     # among POIs that coincide the POI itself need not come first, or not come at all
     own = nearest == np.arange(len(xy))[:, None]
     own[~own.any(axis=1), -1] = True

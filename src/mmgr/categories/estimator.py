@@ -106,10 +106,10 @@ class CategoryEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
             raise ConfigError(f"{type(self).__name__} cannot be fitted: {faults}") from None
 
     def _cell(self) -> float:
-        cell = float(getattr(self, "cell", 1.0))
-        if not (np.isfinite(cell) and cell > 0):
-            raise ConfigError(f"{type(self).__name__} cannot be fitted: `cell` is positive metres (got {cell})")
-        return cell
+        cell = getattr(self, "cell", 1.0)
+        if not positive(cell):
+            raise ConfigError(f"{type(self).__name__} cannot be fitted: `cell` is positive metres (got {cell!r})")
+        return float(cell)
 
     def _seed(self) -> int:
         state = getattr(self, "random_state", 0)
@@ -119,6 +119,11 @@ class CategoryEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _dimension_names(self) -> list[str]:
         return [f"{type(self).__name__.lower()}{axis}" for axis in range(self.vectors_.shape[1])]
+
+
+def positive(value: Any) -> bool:
+    """Say whether a parameter is a positive, finite number."""
+    return isinstance(value, int | float | np.integer | np.floating) and bool(0 < value < np.inf)
 
 
 def _fault(fault: Any) -> str:

@@ -24,6 +24,9 @@ class SkipGramVectors(CategoryEstimator):
         Weight of a step that leaves its region (``a_r``).
     cell
         Edge in metres of the square regions.
+    gap
+        Metres, at least 1: POIs are of one city where a chain of them leads from one to the other, each nearer
+        than this to the next. Each city is triangulated apart, and no walk leaves it.
     negatives
         Negative categories for each pair.
     negatives_from
@@ -40,7 +43,8 @@ class SkipGramVectors(CategoryEstimator):
     epochs, batch_size
         How often mini-batches go through all pairs, and how many pairs one holds.
     random_state
-        Start of walks, vectors and samples.
+        Start of walks, vectors and samples. Only a whole number (or an equal generator) gives the same vectors
+        again: with None each fit begins elsewhere, as everywhere in scikit-learn.
     first_level, second_level
         Columns of the category.
     """
@@ -57,6 +61,7 @@ class SkipGramVectors(CategoryEstimator):
         q: float = 0.5,
         region_decay: float = 0.4,
         cell: float = 250.0,
+        gap: float = 25_000.0,
         negatives: int = 5,
         negatives_from: str = "unmet",
         hierarchy: float = 4e-6,
@@ -76,6 +81,7 @@ class SkipGramVectors(CategoryEstimator):
         self.q = q
         self.region_decay = region_decay
         self.cell = cell
+        self.gap = gap
         self.negatives = negatives
         self.negatives_from = negatives_from
         self.hierarchy = hierarchy
@@ -103,12 +109,14 @@ class Place2VecVectors(CategoryEstimator):
         Nearest POIs that are a POI's contexts.
     power
         A context weighs by its distance to the power of ``-power``.
+    gap
+        Metres, at least 1: only nearer POIs are contexts.
     negatives
         Negative categories for each pair.
     solver, learning_rate, iterations, epochs, batch_size
         As of :class:`SkipGramVectors`.
     random_state
-        Start of vectors and samples.
+        Start of vectors and samples, as of :class:`SkipGramVectors`: with None no two fits are alike.
     first_level, second_level
         Columns of the category.
     """
@@ -121,6 +129,7 @@ class Place2VecVectors(CategoryEstimator):
         *,
         neighbours: int = 10,
         power: float = 1.0,
+        gap: float = 25_000.0,
         negatives: int = 5,
         solver: str = "cooccurrence",
         learning_rate: float | None = None,
@@ -134,6 +143,7 @@ class Place2VecVectors(CategoryEstimator):
         self.dimensions = dimensions
         self.neighbours = neighbours
         self.power = power
+        self.gap = gap
         self.negatives = negatives
         self.solver = solver
         self.learning_rate = learning_rate

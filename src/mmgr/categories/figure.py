@@ -31,7 +31,7 @@ _FREQUENT = 10
 _NEAREST = 4
 
 
-def category_figure(vectors: CategoryVectors, path: Path) -> None:
+def category_figure(vectors: CategoryVectors, path: str | Path) -> None:
     """Draw the categories on a plane, coloured by first level, and the neighbours of the most frequent.
 
     The plane is spanned by the two principal components of the vectors at unit length. Dots grow
@@ -53,7 +53,7 @@ def category_figure(vectors: CategoryVectors, path: Path) -> None:
         plane.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.01), ncols=6, frameon=False, fontsize=9)
     _list_neighbours(words, vectors, frequency)
     figure.subplots_adjust(left=0.02, right=0.99, top=0.94, bottom=0.1, wspace=0.03)
-    with _missing_letters(), write_aside(path) as aside:
+    with _missing_letters(), write_aside(Path(path)) as aside:
         _place_labels(plane, canvas, places, size, _labels(vectors, frequency))
         figure.savefig(aside)
 

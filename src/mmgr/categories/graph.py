@@ -7,15 +7,12 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay, QhullError
 
+from mmgr.categories.areas import AREA_GAP, study_areas
 from mmgr.categories.compiled import compiled
 from mmgr.errors import PoiError
 
-AREA_GAP = 25_000.0
-"""Metres: POIs with an empty stretch of more than about this between them belong to study areas of their own."""
 COINCIDENT = 0.01
 """Metres: POIs within the same square of this edge are one vertex."""
 
@@ -61,7 +58,7 @@ def delaunay_graph(xy: NDArray[np.float64], *, gap: float = AREA_GAP) -> PoiGrap
     xy
         POIs in metres, shape ``(n, 2)``, finite.
     gap
-        Metres; areas further apart than this are triangulated apart (see :func:`study_areas`).
+        Metres, at least 1; areas this far apart are triangulated apart (see :func:`mmgr.categories.areas.study_areas`).
 
     Raises
     ------
@@ -85,33 +82,6 @@ def delaunay_graph(xy: NDArray[np.float64], *, gap: float = AREA_GAP) -> PoiGrap
         area=area,
         diagonals=np.array([np.hypot(*np.ptp(vertices[own], axis=0)) for own in members]),
     )
-
-
-def study_areas(xy: NDArray[np.float64], *, gap: float = AREA_GAP) -> NDArray[np.int32]:
-    """Return the number of each point's study area, as of distant cities in one file, shape ``(n,)``.
-
-    Squares of edge ``gap`` that hold points and touch, be it at a corner, form one area: points
-    nearer than ``gap`` always share one, points with more than ``2.83 * gap`` of emptiness between
-    them never do.
-    """
-    if not len(xy):
-        return np.zeros(0, np.int32)
-    columns, rows = np.floor((xy - xy.min(axis=0)) / gap).astype(np.int64).T
-    squares, square = np.unique(columns * (rows.max() + 1) + rows, return_inverse=True)
-    order = {
-        (int(column), int(row)): n
-        for n, (column, row) in enumerate(zip(*np.divmod(squares, rows.max() + 1), strict=True))
-    }
-    steps = ((1, -1), (1, 0), (1, 1), (0, 1))
-    pairs = [
-        (number, order[column + dx, row + dy])
-        for (column, row), number in order.items()
-        for dx, dy in steps
-        if (column + dx, row + dy) in order
-    ]
-    tails, heads = np.array(pairs, np.int64).reshape(-1, 2).T
-    links = sparse.coo_array((np.ones(len(pairs)), (tails, heads)), shape=(len(squares), len(squares)))
-    return np.asarray(connected_components(links, directed=False)[1][square], np.int32)
 
 
 def distance_weights(graph: PoiGraph) -> NDArray[np.float64]:

@@ -89,8 +89,9 @@ class CategoryVectors:
         """The categories' rows, the most frequent first, shape ``(n,)``."""
         return np.argsort(-self.frequency, kind="stable")
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``vectors.safetensors``, ``neighbours.json``, and ``taxonomy.json`` with frequencies and provenance."""
+        folder = Path(folder)
         with explained_writes(folder):
             folder.mkdir(parents=True, exist_ok=True)
         tensors = {"vectors": np.ascontiguousarray(self.vectors)}
@@ -105,7 +106,7 @@ class CategoryVectors:
         write_json(folder / "taxonomy.json", head | made | self.taxonomy.to_json())
 
     @classmethod
-    def load(cls, folder: Path) -> CategoryVectors:
+    def load(cls, folder: str | Path) -> CategoryVectors:
         """Read what :meth:`save` wrote.
 
         Raises
@@ -113,6 +114,7 @@ class CategoryVectors:
         ArtefactError
             If a file is missing, torn or of another version.
         """
+        folder = Path(folder)
         stored = read_json(folder / "taxonomy.json")
         try:
             check_schema(stored["schema_version"], SCHEMA_VERSION, path=folder, stage="categories")

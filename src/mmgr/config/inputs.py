@@ -84,7 +84,8 @@ class PointSource(Section):
 
     kind: Literal["points"] = "points"
     path: Path
-    """The file."""
+    """The file. Points without a category, without usable coordinates, or so far away that the regions' CRS has no
+    place for them are left out, counted and named, also where `outside` is `keep`."""
     layer: str | None = None
     """Layer of a file that has several."""
     first_level: str

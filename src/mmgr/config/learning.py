@@ -36,6 +36,9 @@ class Categories(Section):
     """In-out parameter of the second-order walk."""
     region_decay: Fraction = 0.4
     """Weight of a step that leaves its region, or of an adjacent polygon where POIs are counts."""
+    gap: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 25_000.0
+    """Metres: POIs are of one city where a chain of them leads from one to the other, each nearer than this to the
+    next; no context reaches from one city to another."""
     neighbours: Count = 10
     """Nearest POIs that are a POI's contexts, for `place2vec`."""
     power: Annotated[float, Field(ge=0, le=10)] = 1.0

@@ -82,7 +82,7 @@ def density_field(
     group: ArrayLike,
     *,
     groups: int,
-    scales: Sequence[float],
+    scales: Sequence[float] | float,
     weights: ArrayLike | None = None,
     kernel: str = "gaussian",
 ) -> DensityField:
@@ -114,7 +114,7 @@ def context_densities(
     group: ArrayLike,
     *,
     groups: int,
-    scales: Sequence[float],
+    scales: Sequence[float] | float,
     weights: ArrayLike | None = None,
     kernel: str = "gaussian",
 ) -> NDArray[np.float32]:
@@ -161,8 +161,11 @@ def context_densities(
     return field.densities(centres)
 
 
-def _checked_scales(scales: Sequence[float]) -> tuple[float, ...]:
-    h = tuple(float(scale) for scale in np.atleast_1d(scales))
+def _checked_scales(scales: Sequence[float] | float) -> tuple[float, ...]:
+    try:
+        h = tuple(float(scale) for scale in np.atleast_1d(np.asarray(scales)))
+    except (TypeError, ValueError):
+        raise ConfigError(f"scales are positive metres, at least one; got {scales!r}.") from None
     if not h or not all(np.isfinite(scale) and scale > 0 for scale in h):
         raise ConfigError(f"scales are positive metres, at least one; got {list(h)}.")
     return h

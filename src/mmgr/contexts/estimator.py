@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import geopandas as gpd
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
@@ -105,27 +106,44 @@ class RegionEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc] # 
 
     def _category_vectors(self, vectors: Any, places: Places, random_state: Any) -> NDArray[np.float32]:
         """Return a vector for each category of the POIs, shape ``(categories, dimensions)``."""
+        source = self._source_of_vectors(vectors, random_state)
+        made = source if isinstance(source, CategoryVectors) else source.fit(self.pois).to_vectors()
+        return made.of(places.taxonomy.first, places.taxonomy.second)
+
+    def _source_of_vectors(self, vectors: Any, random_state: Any) -> CategoryVectors | CategoryEstimator:
+        """Return CategoryVectors as they are, and of an estimator or a method's name an estimator not yet fitted.
+
+        A search or a cross-validation clones all estimators, also those in parameters. So one that is fitted
+        already must not count: the same vectors would be learned anew there, or else be other ones.
+
+        Raises
+        ------
+        ConfigError
+            If ``vectors`` is something else, or the name of no method.
+        """
         if isinstance(vectors, str):
-            vectors = make_category_vectors(vectors, first_level=self.first_level, second_level=self.second_level)
-            if "random_state" in vectors.get_params():
-                vectors.set_params(random_state=random_state)
+            made = make_category_vectors(vectors, first_level=self.first_level, second_level=self.second_level)
+            if "random_state" in made.get_params():
+                made.set_params(random_state=random_state)
+            return made
         if isinstance(vectors, CategoryEstimator):
-            vectors = (vectors if hasattr(vectors, "vectors_") else clone(vectors).fit(self.pois)).to_vectors()
+            unfitted: CategoryEstimator = clone(vectors)
+            return unfitted
         if not isinstance(vectors, CategoryVectors):
             raise ConfigError(
                 f"`vectors` of {type(self).__name__} are CategoryVectors, an estimator of them or the name of a "
                 f"method; got {type(vectors).__name__}."
             )
-        return vectors.of(places.taxonomy.first, places.taxonomy.second)
+        return vectors
 
 
-def field_of(places: Places, *, scales: ArrayLike, kernel: str = "gaussian") -> DensityField:
+def field_of(places: Places, *, scales: Sequence[float] | float, kernel: str = "gaussian") -> DensityField:
     """Return the field of all categories."""
     return density_field(
         places.xy,
         places.category,
         groups=len(places.taxonomy),
-        scales=tuple(np.atleast_1d(np.asarray(scales, np.float64))),
+        scales=scales,
         kernel=kernel,
     )
 

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from mmgr.categories.estimator import positive
 from mmgr.categories.frames import SECOND_LEVEL
 from mmgr.categories.places import Places
 from mmgr.contexts.estimator import RegionEstimator, field_of, metres, product
@@ -43,8 +44,9 @@ class ContextDensities(RegionEstimator):
     pois
         The POI table.
     vectors
-        CategoryVectors, an estimator of them (fitted to ``pois`` where it is not yet), a method's
-        name such as ``"skip-gram"``, or None.
+        An estimator of category vectors or a method's name such as ``"skip-gram"``, which learn from ``pois``,
+        also where the estimator is fitted already; or CategoryVectors, as of ``estimator.to_vectors()``, which
+        stay as they are, wherever they were learned; or None.
     scales
         Standard deviations of the Gaussian weights in metres.
     floor
@@ -226,10 +228,12 @@ class ContextVectors(RegionEstimator):
 
 
 def _check_floor(floor: float) -> None:
-    if not (np.isfinite(floor) and floor > 0):
-        raise ConfigError(f"`floor` is positive POIs per km2, since a logarithm is taken; got {floor}.")
+    if not positive(floor):
+        raise ConfigError(f"`floor` is positive POIs per km2, since a logarithm is taken; got {floor!r}.")
 
 
 def _check_dimensions(dimensions: int | None) -> None:
-    if dimensions is not None and dimensions < 1:
-        raise ConfigError(f"`dimensions` is at least 1, or None for the whole table; got {dimensions}.")
+    if dimensions is not None and not (isinstance(dimensions, int | np.integer) and dimensions >= 1):
+        raise ConfigError(
+            f"`dimensions` is at least 1, a whole number, or None for the whole table; got {dimensions!r}."
+        )

@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from mmgr.categories.counted import tf_idf
+from mmgr.categories.estimator import positive
 from mmgr.categories.frames import SECOND_LEVEL
 from mmgr.categories.places import Places
 from mmgr.console import log
@@ -29,8 +30,9 @@ class RegionMean(RegionEstimator):
     pois
         The POI table.
     vectors
-        CategoryVectors, an estimator of them (fitted to ``pois`` where it is not yet), or a
-        method's name such as ``"skip-gram"``.
+        An estimator of category vectors or a method's name such as ``"skip-gram"``, which learn from ``pois``,
+        also where the estimator is fitted already; or CategoryVectors, as of ``estimator.to_vectors()``, which
+        stay as they are, wherever they were learned.
     radius
         None: the POIs in or on the edge of each polygon count alike. Otherwise all POIs around its
         centre count by a Gaussian of this standard deviation in metres; of several, the means stand
@@ -106,10 +108,10 @@ class RegionMean(RegionEstimator):
             )
 
     def _category_weights(self, places: Places) -> NDArray[np.float64]:
-        if self.weighting not in {None, "tf-idf"}:
+        if self.weighting not in (None, "tf-idf"):
             raise ConfigError(f"`weighting` is 'tf-idf' or None; got {self.weighting!r}.")
-        if not (np.isfinite(self.cell) and self.cell > 0):
-            raise ConfigError(f"`cell` is positive metres; got {self.cell}.")
+        if not positive(self.cell):
+            raise ConfigError(f"`cell` is positive metres; got {self.cell!r}.")
         if self.weighting is None:
             return np.ones(len(places.taxonomy))
         return np.asarray(np.diagonal(tf_idf(places, cell=self.cell)))

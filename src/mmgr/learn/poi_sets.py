@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mmgr.categories.estimator import positive
 from mmgr.categories.frames import SECOND_LEVEL
 from mmgr.categories.places import Places
 from mmgr.contexts.estimator import RegionEstimator, field_of
@@ -59,8 +60,7 @@ class PoiSetVectors(RegionEstimator):
     pois
         The POI table.
     vectors
-        CategoryVectors, an estimator of them (fitted to ``pois`` where it is not yet), or the name
-        of a method such as ``"skip-gram"``. They stay as they are, but for their length, made 1.
+        As of :class:`mmgr.contexts.RegionMean`. Training does not change them, but for their length, made 1.
         Sums under kernels keep categories apart; they do not look at vectors.
     encoder
         ``"kernels"``, ``"attention"`` or ``"set2set"``.
@@ -182,14 +182,14 @@ class PoiSetVectors(RegionEstimator):
         faults += [
             f"`{name}` is positive (got {getattr(self, name)!r})"
             for name in ("temperature", "learning_rate")
-            if not 0 < getattr(self, name) < np.inf
+            if not positive(getattr(self, name))
         ]
         faults += [
             f"`{name}` is at least 0 (got {getattr(self, name)!r})"
             for name in ("contrast", "side", "apart")
-            if not 0 <= getattr(self, name) < np.inf
+            if not (positive(getattr(self, name)) or getattr(self, name) == 0)
         ]
-        if not 0 < self.keep <= 1:
+        if not (positive(self.keep) and self.keep <= 1):
             faults.append(f"`keep` is a share above 0 and up to 1 (got {self.keep!r})")
         if self.encoder not in ENCODERS:
             faults.append(f"`encoder` is one of {', '.join(ENCODERS)} (got {self.encoder!r})")
@@ -201,6 +201,7 @@ class PoiSetVectors(RegionEstimator):
     def _read_vectors(self, seed: int) -> NDArray[np.float32]:
         """Return the category vectors; sums under kernels keep categories apart and need none."""
         if self.encoder == "kernels":
+            self._source_of_vectors(self.vectors, seed)  # what other encoders would refuse is refused here, too
             return np.zeros((len(self._places.taxonomy), 0), np.float32)
         return self._category_vectors(self.vectors, self._places, seed)
 

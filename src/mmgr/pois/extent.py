@@ -58,12 +58,18 @@ def stray(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
     The bulk is the box from the first to the last percentile of each axis; far is as far as a point
     is far outside regions (see :func:`mmgr.pois.outside.far_limit`).
     """
+    return apart(xy) > 0
+
+
+def apart(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return metres from each stray point to the bulk of the others, and 0 for points that are none, shape ``(n,)``."""
     if len(xy) < _FEW:
-        return np.zeros(len(xy), bool)
+        return np.zeros(len(xy))
     ordered = np.sort(xy, axis=0)
     ends = max(1, int(_TAIL * len(xy)))
     bulk = np.concatenate([ordered[ends], ordered[-1 - ends]])
-    return np.asarray(distance_to_box(xy, bulk) > far_limit(bulk))
+    distance = distance_to_box(xy, bulk)
+    return np.where(distance > far_limit(bulk), distance, 0.0)
 
 
 def _of_points(tables: PoiTables) -> Iterator[shapely.Geometry]:
@@ -75,12 +81,12 @@ def _of_points(tables: PoiTables) -> Iterator[shapely.Geometry]:
             yield area
             continue
         own = xy[source == number]
-        apart = stray(own)
-        if apart.any():
+        far = stray(own)
+        if far.any():
             log.info(
                 "%s: %d of %d POIs lie apart from the others, and no grid is made there",
-                tables.sources[number].path, apart.sum(), len(own),
+                tables.sources[number].path, far.sum(), len(own),
             )  # fmt: skip
-        low, high = own[~apart].min(axis=0), own[~apart].max(axis=0)
+        low, high = own[~far].min(axis=0), own[~far].max(axis=0)
         narrow = np.where(high - low < _LEAST, _LEAST / 2, 0)
         yield shapely.box(*(low - narrow), *(high + narrow))
