@@ -4,7 +4,7 @@
         --json benchmarks/results/2026-11-28-ablation.json
     python benchmarks/ablation.py --study choices --folder ../runs/choices --regions 600 --seeds 1 2 3 \
         --write docs/results/choices.md --json benchmarks/results/2026-11-28-choices.json
-    python benchmarks/ablation.py --study weights --folder ../runs/weights --regions 600 --epochs 5 --seeds 1 2 3 4 5 \
+    python benchmarks/ablation.py --study weights --folder ../runs/weights --regions 600 --epochs 5 --seeds 1 2 \
         --probes ridge knn mlp --write docs/results/weights.md --json benchmarks/results/2026-11-28-weights.json
 
 A made city (`mmgr synth`) has labels that are known functions of what is seen in images only, in POIs only, and in
