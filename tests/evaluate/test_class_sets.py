@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import KFold, check_cv
 
 from mmgr.config import Evaluate
-from mmgr.evaluate import Units, judge_predictions, predict_everywhere, predict_sets, score_intervals
+from mmgr.evaluate import Units, judge_predictions, predict_everywhere, predict_intervals, score_intervals
 from mmgr.evaluate import calibration as module
 from mmgr.evaluate.calibration import Calibration, FoldPredictions, calibration_folds
 from mmgr.evaluate.class_sets import ClassSets, class_sets, compare, filled
@@ -132,7 +132,7 @@ def test_every_region_with_a_prediction_has_a_set_that_holds_it(town: Make) -> N
     some, X = town("class", seed=1, side=12)
     X[7] = np.nan
     predicted = predict_everywhere(some, X)[:, [2, 0, 1]]  # another model's map
-    found = predict_sets(some, X, predicted, SETTINGS, edge=100, seed=0)
+    found = predict_intervals(some, X, predicted, SETTINGS, edge=100, seed=0)
     assert found is not None
     assert found.level == 0.9
     known = np.arange(144) != 7
@@ -156,7 +156,7 @@ def test_a_class_that_no_fold_met_can_still_be_kept(town: Make) -> None:
     rare[0] = [0, 0, 1]  # the fold that holds it out has not met it, and no other holds one out
     rare_units = replace(some, values=rare)
     predicted = predict_everywhere(rare_units, X)
-    found = predict_sets(rare_units, X, predicted, SETTINGS, edge=100, seed=0)
+    found = predict_intervals(rare_units, X, predicted, SETTINGS, edge=100, seed=0)
     assert found is not None
     assert found.members.shape == (144, 3)
     never = replace(some, values=np.where(rare[:, 2:] == 1, [1.0, 0, 0], rare))
@@ -210,12 +210,12 @@ def test_too_few_units_have_no_sets_and_say_so(town: Make, caplog: pytest.LogCap
     strict = SETTINGS.model_copy(update={"intervals": (0.99,)})
     predicted = np.full((16, 3), 1 / 3)
     with caplog.at_level("WARNING", logger="mmgr"):
-        assert predict_sets(some, X, predicted, strict, edge=100, seed=0) is None
+        assert predict_intervals(some, X, predicted, strict, edge=100, seed=0) is None
         assert score_intervals(some, X, strict, edge=100, seed=0) == []
     assert "too few labelled units for sets of classes" in caplog.text
     assert "to make sets of classes inside it" in caplog.text
     none = SETTINGS.model_copy(update={"intervals": ()})
-    assert predict_sets(some, X, predicted, none, edge=100, seed=0) is None
+    assert predict_intervals(some, X, predicted, none, edge=100, seed=0) is None
 
 
 def test_classes_that_were_left_out_of_training_folds_do_not_stop_calibration() -> None:

@@ -16,7 +16,7 @@ from mmgr.evaluate import (
     Units,
     judge_predictions,
     predict_everywhere,
-    predict_share_intervals,
+    predict_intervals,
     score_intervals,
 )
 from mmgr.evaluate import calibration as module
@@ -112,7 +112,7 @@ def test_every_share_lies_in_its_interval_and_every_interval_between_0_and_1(tow
     some, X = town("shares", seed=1, side=12)
     X[7] = np.nan
     predicted = predict_everywhere(some, X)[:, [2, 0, 1]]  # another model's map
-    found = predict_share_intervals(some, X, predicted, SETTINGS, edge=100, seed=0)
+    found = predict_intervals(some, X, predicted, SETTINGS, edge=100, seed=0)
     assert found is not None
     assert found.level == 0.9
     known = np.arange(144) != 7
@@ -166,7 +166,7 @@ def test_too_few_units_have_no_intervals_of_shares_and_say_so(town: Make, caplog
     some, X = town("shares", seed=0, side=4)
     strict = SETTINGS.model_copy(update={"intervals": (0.99,)})
     with caplog.at_level("WARNING", logger="mmgr"):
-        assert predict_share_intervals(some, X, np.full((16, 3), 1 / 3), strict, edge=100, seed=0) is None
+        assert predict_intervals(some, X, np.full((16, 3), 1 / 3), strict, edge=100, seed=0) is None
         assert score_intervals(some, X, strict, edge=100, seed=0) == []
     assert "too few labelled units for intervals of shares" in caplog.text
     assert "to make intervals inside it" in caplog.text

@@ -3,11 +3,11 @@
 from mmgr.evaluate.applicability import Applicability, area_of_applicability
 from mmgr.evaluate.baselines import poi_density_features
 from mmgr.evaluate.class_probe import ClassProbe
-from mmgr.evaluate.class_sets import ClassSets, predict_sets
+from mmgr.evaluate.class_sets import ClassSets
 from mmgr.evaluate.coverage import score_intervals
 from mmgr.evaluate.differences import Difference, paired_difference
 from mmgr.evaluate.interval_scores import IntervalScore
-from mmgr.evaluate.intervals import Intervals, predict_intervals
+from mmgr.evaluate.intervals import Intervals
 from mmgr.evaluate.labels import read_units
 from mmgr.evaluate.metrics import (
     METRICS,
@@ -31,9 +31,10 @@ from mmgr.evaluate.protocols import PROTOCOLS, Protocol, get_protocol
 from mmgr.evaluate.records import Measured, Score, Scores
 from mmgr.evaluate.results import Results
 from mmgr.evaluate.scores import score_features, score_predictions
-from mmgr.evaluate.share_intervals import ShareIntervals, predict_share_intervals
+from mmgr.evaluate.share_intervals import ShareIntervals
 from mmgr.evaluate.splits import LeaveOneGroupOut, OwnFolds, RandomFolds, SpatialBlocks, Splitter, choose_block
 from mmgr.evaluate.trust import Trust, judge_predictions
+from mmgr.evaluate.uncertainty import predict_intervals
 from mmgr.evaluate.units import Units
 
 __all__ = [
@@ -79,8 +80,6 @@ __all__ = [
     "poi_density_features",
     "predict_everywhere",
     "predict_intervals",
-    "predict_sets",
-    "predict_share_intervals",
     "r2",
     "read_units",
     "ridge_probe",

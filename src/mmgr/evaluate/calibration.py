@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from mmgr.evaluate.probes import Probe, ProbeName, make_probe
 from mmgr.evaluate.splits import SpatialBlocks, block_of, choose_block
 from mmgr.evaluate.tuning import Inner, Rows
 from mmgr.evaluate.units import Units
+
+_Value = TypeVar("_Value", np.float64, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,13 @@ def calibration_folds(
         except SplitError:
             continue
     return None
+
+
+def everywhere(values: NDArray[_Value], known: NDArray[np.bool_]) -> NDArray[_Value]:
+    """Return values of the known places, shape ``(m, ...)``, for all ``n``: NaN, or false, at the others."""
+    found = np.full((len(known), *values.shape[1:]), values.dtype.type(0 if values.dtype == bool else np.nan))
+    found[known] = values
+    return found
 
 
 def enough(count: int, levels: Sequence[float]) -> bool:

@@ -22,10 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgr.config import Evaluate
-from mmgr.evaluate.calibration import Calibration, FoldPredictions, calibrate_on_all
-from mmgr.evaluate.parts import Widths
-from mmgr.evaluate.probes import ProbeName
+from mmgr.evaluate.calibration import Calibration, FoldPredictions, everywhere
 from mmgr.evaluate.units import Units
 
 SEPARATOR = " | "
@@ -56,45 +53,18 @@ class ClassSets:
         return {"set": text, "set_size": self.size, **members}
 
 
-def predict_sets(
+def sets_of_classes(
     units: Units,
-    features: NDArray[np.floating],
-    predicted: NDArray[np.floating],
-    settings: Evaluate,
-    *,
-    edge: float,
-    seed: int,
-    probe: ProbeName = "ridge",
-    parts: Widths = (),
-) -> ClassSets | None:
-    """Say which classes each region may have, at the highest level that the settings ask for.
-
-    Parameters
-    ----------
-    units
-        The labelled units of a task of classes.
-    predicted
-        Predicted shares of classes, shape ``(n, k)``, as of :func:`mmgr.evaluate.predict_everywhere`. The class with
-        the largest is always in the set.
-    features, settings, edge, seed, probe, parts
-        As of :func:`mmgr.evaluate.predict_intervals`.
-
-    Returns
-    -------
-    The sets, or None where no level is asked for or the units are too few for blocks.
-    """
-    if not settings.intervals:
-        return None
-    level = max(settings.intervals)
-    calibration = calibrate_on_all(units, features, settings, edge=edge, seed=seed, probe=probe, parts=parts)
-    if calibration is None:
-        return None
-    known = np.isfinite(predicted).all(axis=1)
-    members = np.zeros(predicted.shape, bool)
-    sets = filled(class_sets(calibration, np.asarray(features, np.float32)[known], [level]))[..., 0]
-    sets[np.arange(len(sets)), predicted[known].argmax(axis=1)] = True
-    members[known] = sets
-    return ClassSets(level, units.classes, members)
+    calibration: Calibration,
+    asked: NDArray[np.floating],
+    predicted: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    level: float,
+) -> ClassSets:
+    """Say which classes are possible, the likeliest among them; see :func:`mmgr.evaluate.predict_intervals`."""
+    sets = filled(class_sets(calibration, asked, [level]))[..., 0]
+    sets[np.arange(len(sets)), predicted.argmax(axis=1)] = True
+    return ClassSets(level, units.classes, everywhere(sets, known))
 
 
 def class_sets(calibration: Calibration, asked: NDArray[np.floating], levels: Sequence[float]) -> NDArray[np.bool_]:

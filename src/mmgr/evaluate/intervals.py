@@ -22,11 +22,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import check_cv
 
-from mmgr.config import Evaluate
-from mmgr.evaluate.calibration import Calibration, calibrate_on_all
-from mmgr.evaluate.parts import Widths
+from mmgr.evaluate.calibration import Calibration, everywhere
 from mmgr.evaluate.plans import Folds
-from mmgr.evaluate.probes import ProbeName
 from mmgr.evaluate.tuning import Rows
 from mmgr.evaluate.units import Units
 
@@ -55,55 +52,18 @@ class Intervals:
         return {"lower": self.lower, "upper": self.upper}
 
 
-def predict_intervals(
+def number_intervals(
     units: Units,
-    features: NDArray[np.floating],
-    predicted: NDArray[np.floating],
-    settings: Evaluate,
-    *,
-    edge: float,
-    seed: int,
-    probe: ProbeName = "ridge",
-    parts: Widths = (),
-) -> Intervals | None:
-    """Give every region's predicted number an interval of the highest level that the settings ask for.
-
-    Parameters
-    ----------
-    units
-        The labelled units of a task of numbers.
-    features
-        Vectors of all regions, shape ``(n, d)``; NaN where unknown.
-    predicted
-        Predictions on the label's own scale, shape ``(n,)``, as of :func:`mmgr.evaluate.predict_everywhere`.
-        The interval always holds them.
-    settings
-        Folds, block, buffer and levels.
-    edge
-        Edge of a region in metres.
-    seed
-        Of the blocks' order and the probe.
-    probe
-        Name of the probe.
-    parts
-        Numbers of columns of the parts of the vectors, which the probe weighs against each other.
-
-    Returns
-    -------
-    The intervals, or None where no level is asked for or the units are too few for blocks.
-    """
-    if not settings.intervals:
-        return None
-    level = max(settings.intervals)
-    calibration = calibrate_on_all(units, features, settings, edge=edge, seed=seed, probe=probe, parts=parts)
-    if calibration is None:
-        return None
-    lower, upper = (np.full(len(features), np.nan) for _ in range(2))
-    known = np.isfinite(predicted)
-    bounds = number_bounds(calibration, np.asarray(features, np.float32)[known], [level])[:, :, 0]
-    lower[known] = np.minimum(units.untransform(bounds[:, 0]), predicted[known])
-    upper[known] = np.maximum(units.untransform(bounds[:, 1]), predicted[known])
-    return Intervals(level, lower, upper)
+    calibration: Calibration,
+    asked: NDArray[np.floating],
+    predicted: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    level: float,
+) -> Intervals:
+    """Give predicted numbers an interval each, which always holds them; see :func:`mmgr.evaluate.predict_intervals`."""
+    bounds = units.untransform(number_bounds(calibration, asked, [level])[:, :, 0])
+    lower, upper = np.minimum(bounds[:, 0], predicted), np.maximum(bounds[:, 1], predicted)
+    return Intervals(level, everywhere(lower, known), everywhere(upper, known))
 
 
 def number_bounds(

@@ -13,12 +13,14 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator
 
-from mmgr.evaluate.tuning import Inner, Rows, inner_folds
+from mmgr.evaluate.tuning import Inner, inner_folds
 
 Matrix = NDArray[np.float64]
 
 ALPHAS = tuple(np.logspace(-2, 6, 17))
 """Penalties that ridge regression chooses from."""
+_PATIENCE = 2
+"""Of softmax regression, weaker penalties that may do no better before no weaker one is tried."""
 
 
 class BlockRidge(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
@@ -108,10 +110,7 @@ class SoftmaxRegression(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         """Fit shares ``y``, shape ``(n, k)``, on ``X``, shape ``(n, d)``."""
         features, shares = np.asarray(X, np.float64), np.asarray(y, np.float64)
         parts = inner_folds(None, units=len(features), seed=0) if inner is None else inner
-        errors = np.zeros(len(self.alphas))
-        for fit, held in parts:
-            errors += self._path_errors(features, shares, fit, held)
-        self.alpha_ = float(self.alphas[int(errors.argmin())] if len(parts) else np.median(self.alphas))
+        self.alpha_ = self._choose(features, shares, parts) if len(parts) else float(np.median(self.alphas))
         start = None
         for alpha in sorted((a for a in self.alphas if a >= self.alpha_), reverse=True):
             start = _fit_softmax(features, shares, alpha, start)
@@ -132,14 +131,26 @@ class SoftmaxRegression(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         """Predict shares, shape ``(n, k)``; each row sums to 1."""
         return np.asarray(softmax(_scores(np.asarray(X, np.float64), self.weights_), axis=1))
 
-    def _path_errors(self, X: Matrix, y: Matrix, fit: Rows, held: Rows) -> Matrix:
-        """Return the summed cross-entropy of ``held`` with every penalty, from the strongest on."""
-        errors = np.zeros(len(self.alphas))
-        start = None
-        for place in np.argsort(self.alphas)[::-1]:
-            start = _fit_softmax(X[fit], y[fit], self.alphas[place], start)
-            errors[place] = -(y[held] * log_softmax(_scores(X[held], start), axis=1)).sum()
-        return errors
+    def _choose(self, X: Matrix, y: Matrix, parts: Inner) -> float:
+        """Return the penalty with the least cross-entropy on inner folds, tried from the strongest on.
+
+        Weak ones take the longest to fit. They are not tried any more once :data:`_PATIENCE` have done no better.
+        """
+        best, least, since = float(max(self.alphas)), np.inf, 0
+        starts: list[Matrix | None] = [None] * len(parts)
+        for alpha in sorted(self.alphas, reverse=True):
+            error = 0.0
+            for number, (fit, held) in enumerate(parts):
+                weights = _fit_softmax(X[fit], y[fit], alpha, starts[number], tolerance=1e-4)
+                error -= float((y[held] * log_softmax(_scores(X[held], weights), axis=1)).sum())
+                starts[number] = weights
+            if error < least:
+                best, least, since = float(alpha), error, 0
+            else:
+                since += 1
+            if since == _PATIENCE:
+                break
+        return best
 
 
 def _scores(X: Matrix, weights: Matrix) -> Matrix:
@@ -147,7 +158,7 @@ def _scores(X: Matrix, weights: Matrix) -> Matrix:
     return np.asarray(X @ weights[:-1] + weights[-1])
 
 
-def _fit_softmax(X: Matrix, y: Matrix, alpha: float, start: Matrix | None) -> Matrix:
+def _fit_softmax(X: Matrix, y: Matrix, alpha: float, start: Matrix | None, *, tolerance: float = 1e-5) -> Matrix:
     shape = (X.shape[1] + 1, y.shape[1])
     if start is None:
         start = np.zeros(shape)
@@ -162,5 +173,5 @@ def _fit_softmax(X: Matrix, y: Matrix, alpha: float, start: Matrix | None) -> Ma
         value = -(y * logs).sum() + alpha / 2 * (weights[:-1] ** 2).sum()
         return float(value) / len(X), gradient.ravel() / len(X)
 
-    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200, "gtol": 1e-5})
+    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200, "gtol": tolerance})
     return np.asarray(found.x.reshape(shape))

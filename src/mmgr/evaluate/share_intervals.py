@@ -20,11 +20,9 @@ import numpy as np
 from mapie.conformity_scores import BaseRegressionScore
 from numpy.typing import NDArray
 
-from mmgr.config import Evaluate
-from mmgr.evaluate.calibration import Calibration, calibrate_on_all
+from mmgr.evaluate.calibration import Calibration, everywhere
 from mmgr.evaluate.intervals import Predict, cv_plus
-from mmgr.evaluate.parts import Widths
-from mmgr.evaluate.probes import Probe, ProbeName
+from mmgr.evaluate.probes import Probe
 from mmgr.evaluate.tuning import Rows
 from mmgr.evaluate.units import Units
 
@@ -56,45 +54,18 @@ class ShareIntervals:
         }
 
 
-def predict_share_intervals(
+def intervals_of_shares(
     units: Units,
-    features: NDArray[np.floating],
-    predicted: NDArray[np.floating],
-    settings: Evaluate,
-    *,
-    edge: float,
-    seed: int,
-    probe: ProbeName = "ridge",
-    parts: Widths = (),
-) -> ShareIntervals | None:
-    """Give every region's predicted shares an interval each, of the highest level that the settings ask for.
-
-    Parameters
-    ----------
-    units
-        The labelled units of a task of shares.
-    predicted
-        Predicted shares, shape ``(n, k)``, as of :func:`mmgr.evaluate.predict_everywhere`. The intervals always hold
-        them.
-    features, settings, edge, seed, probe, parts
-        As of :func:`mmgr.evaluate.predict_intervals`.
-
-    Returns
-    -------
-    The intervals, or None where no level is asked for or the units are too few for blocks.
-    """
-    if not settings.intervals:
-        return None
-    level = max(settings.intervals)
-    calibration = calibrate_on_all(units, features, settings, edge=edge, seed=seed, probe=probe, parts=parts)
-    if calibration is None:
-        return None
-    known = np.isfinite(predicted).all(axis=1)
-    lower, upper = (np.full(predicted.shape, np.nan) for _ in range(2))
-    bounds = share_bounds(calibration, np.asarray(features, np.float32)[known], [level])[..., 0]
-    lower[known] = np.minimum(bounds[:, :, 0], predicted[known])
-    upper[known] = np.maximum(bounds[:, :, 1], predicted[known])
-    return ShareIntervals(level, units.classes, lower, upper)
+    calibration: Calibration,
+    asked: NDArray[np.floating],
+    predicted: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    level: float,
+) -> ShareIntervals:
+    """Give predicted shares an interval each, which always holds them; see :func:`mmgr.evaluate.predict_intervals`."""
+    bounds = share_bounds(calibration, asked, [level])[..., 0]
+    lower, upper = np.minimum(bounds[:, :, 0], predicted), np.maximum(bounds[:, :, 1], predicted)
+    return ShareIntervals(level, units.classes, everywhere(lower, known), everywhere(upper, known))
 
 
 def share_bounds(calibration: Calibration, asked: NDArray[np.floating], levels: Sequence[float]) -> NDArray[np.float64]:

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from mmgr.config import Evaluate
 from mmgr.evaluate.applicability import Applicability, area_of_applicability
 from mmgr.evaluate.calibration import calibration_folds
-from mmgr.evaluate.class_sets import ClassSets, predict_sets
 from mmgr.evaluate.coverage import score_intervals
 from mmgr.evaluate.interval_scores import IntervalScore
-from mmgr.evaluate.intervals import Intervals, predict_intervals
 from mmgr.evaluate.parts import Widths
-from mmgr.evaluate.share_intervals import ShareIntervals, predict_share_intervals
+from mmgr.evaluate.uncertainty import Uncertainty, predict_intervals
 from mmgr.evaluate.units import Units
 
 
@@ -26,7 +24,7 @@ class Trust:
     """What is known of the predictions of one task in all ``n`` regions."""
 
     scores: tuple[IntervalScore, ...]
-    intervals: Intervals | ShareIntervals | ClassSets | None
+    intervals: Uncertainty | None
     """What may be true instead, by the kind of label; None where the units are too few."""
     applicability: Applicability | None
     """None where the units are too few for blocks."""
@@ -78,8 +76,7 @@ def judge_predictions(
         Numbers of columns of the parts of the vectors, which the probe weighs against each other.
     """
     scores = score_intervals(units, features, settings, edge=edge, seed=seed, features_name=features_name, parts=parts)
-    predict = {"number": predict_intervals, "class": predict_sets, "shares": predict_share_intervals}[units.task.label]
-    intervals = predict(units, features, predicted, settings, edge=edge, seed=seed, parts=parts)
+    intervals = predict_intervals(units, features, predicted, settings, edge=edge, seed=seed, parts=parts)
     rows = np.arange(len(units))
     folds = calibration_folds(units, rows, settings, edge=edge, block=settings.block, seed=seed)
     # of a region without a prediction, as in a city that the task is not about, there is nothing to say
