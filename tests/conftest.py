@@ -1,9 +1,16 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, and how they share the machine's cores."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core a process; read when NumPy and PyTorch are first imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import geopandas as gpd
 import numpy as np
@@ -11,7 +18,54 @@ import pytest
 import rasterio
 import shapely
 
+try:
+    import fcntl
+except ImportError:  # not on Windows: timed tests have neighbours there
+    fcntl = None
+
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as there are cores, four at most: each may take 3 GB."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that need the whole machine first, so that no process waits for them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside pytest-timeout: waiting is not the test's time
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run a test marked ``alone`` while no other process runs any."""
+    if fcntl is None or "PYTEST_XDIST_TESTRUNUID" not in os.environ:
+        return (yield)
+    with _turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def pytest_sessionfinish() -> None:
+    """Remove the files that were locked."""
+    if "PYTEST_XDIST_TESTRUNUID" in os.environ:
+        for name in ("running", "next"):
+            _lock(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _turn(*, alone: bool) -> Iterator[None]:
+    """Hold the lock that all tests share, or that one has for itself; who wants it alone lets no further test begin."""
+    with _lock("running").open("w", encoding="ascii") as running:
+        with _lock("next").open("w", encoding="ascii") as following:
+            fcntl.flock(following, fcntl.LOCK_EX)
+            fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+def _lock(name: str) -> Path:
+    """Return the file of this run of tests that processes lock."""
+    return Path(tempfile.gettempdir()) / f"mmgr-tests-{os.environ['PYTEST_XDIST_TESTRUNUID']}-{name}"
 
 
 @pytest.fixture(scope="session")
