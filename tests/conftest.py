@@ -11,6 +11,7 @@ from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one core a process; read when NumPy and PyTorch are first imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 
 import geopandas as gpd
 import numpy as np

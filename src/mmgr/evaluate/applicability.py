@@ -21,6 +21,7 @@ from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
 from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import Folds
 from mmgr.evaluate.probes import make_probe
+from mmgr.evaluate.side_by_side import one_thread
 from mmgr.evaluate.units import Units
 
 _MOST_PAIRED = 3_000
@@ -90,7 +91,8 @@ def area_of_applicability(
     The index and the verdict for each region.
     """
     X = units.features(features)
-    probe = make_probe("ridge", seed=seed, kind=units.task.label, parts=parts).fit(X, units.target, inner=folds)
+    with one_thread():
+        probe = make_probe("ridge", seed=seed, kind=units.task.label, parts=parts).fit(X, units.target, inner=folds)
     # of classes and shares, how much a feature moves all of them
     weight = np.linalg.norm(np.asarray(probe.head_.coef_, np.float64).reshape(probe.head_.coef_.shape[0], -1), axis=1)
     weight = weight / weight.mean() if weight.any() else np.ones_like(weight)

@@ -20,6 +20,8 @@ from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan, check_splits
 from mmgr.evaluate.probes import ProbeName, probe_names
 from mmgr.evaluate.share_intervals import share_bounds
+from mmgr.evaluate.side_by_side import side_by_side
+from mmgr.evaluate.tuning import Rows
 from mmgr.evaluate.units import Units
 
 
@@ -101,25 +103,51 @@ def _said_of_held_out(
     parts: Widths,
 ) -> NDArray[np.float64] | None:
     """Return the bounds or sets of each unit when it was tested, as :func:`summarise` takes them."""
-    say = {"number": number_bounds, "class": class_sets, "shares": share_bounds}[units.task.label]
     shape = {"number": (2,), "class": (len(units.classes),), "shares": (len(units.classes), 2)}[units.task.label]
     said = np.full((len(plan.folds), len(units), *shape, len(levels)), np.nan)
-    for repeat, outer in enumerate(plan.folds):
-        for train, test in outer:
-            calibration = calibrate_inside(
-                units,
-                X,
-                plan,
-                train,
-                settings,
-                edge=edge,
-                seed=seed + repeat,
-                # as the scores do, lest the penalty were a matter of the seed
-                tuning_seed=seed if plan.repeats_itself else seed + repeat,
-                probe=probe,
-                parts=parts,
-            )
-            if calibration is None:
-                return None
-            said[repeat, test] = say(calibration, X[test], levels)
+    places = [(repeat, train, test) for repeat, outer in enumerate(plan.folds) for train, test in outer]
+    jobs = [
+        (
+            units,
+            X,
+            plan,
+            train,
+            test,
+            settings,
+            levels,
+            probe,
+            edge,
+            seed + repeat,
+            # as the scores do, lest the penalty were a matter of the seed
+            seed if plan.repeats_itself else seed + repeat,
+            parts,
+        )
+        for repeat, train, test in places
+    ]
+    for (repeat, _, test), values in zip(places, side_by_side(_said_of_fold, jobs), strict=True):
+        if values is None:
+            return None
+        said[repeat, test] = values
     return said
+
+
+def _said_of_fold(
+    units: Units,
+    X: NDArray[np.float32],
+    plan: SplitPlan,
+    train: Rows,
+    test: Rows,
+    settings: Evaluate,
+    levels: list[float],
+    probe: ProbeName,
+    edge: float,
+    seed: int,
+    tuning_seed: int,
+    parts: Widths,
+) -> NDArray[np.float64] | None:
+    """Return what is said of the test units of one fold; None where its training units are too few."""
+    say = {"number": number_bounds, "class": class_sets, "shares": share_bounds}[units.task.label]
+    calibration = calibrate_inside(
+        units, X, plan, train, settings, edge=edge, seed=seed, tuning_seed=tuning_seed, probe=probe, parts=parts
+    )
+    return None if calibration is None else np.asarray(say(calibration, X[test], levels), np.float64)

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgr.config import Evaluate
-from mmgr.console import track
 from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan
 from mmgr.evaluate.probes import ProbeName
 from mmgr.evaluate.records import Score
+from mmgr.evaluate.side_by_side import side_by_side
 from mmgr.evaluate.splits import MIN_TRAINING
 from mmgr.evaluate.trials import Draw, make_trial, predict_held_out
 from mmgr.evaluate.tuning import Rows
@@ -55,14 +55,30 @@ def label_curves(
     -------
     A score for each feature set and part, the smallest first.
     """
-    jobs = [(fraction, name) for fraction in sorted(set(settings.fractions)) for name in tables]
-    found = []
-    for fraction, name in track(jobs, f"label curve {units.task.name}", total=len(jobs)):
-        draw = drawing(plan, fraction, settings.fraction_by, seed=seed)
-        predicted = predict_held_out(units, tables[name], plan, probe, seed, draw=draw, parts=parts.get(name, ()))
-        score = make_trial(units, plan, name, probe, predicted, fraction=fraction).score
-        found.append(replace(score, trained=_mean_trained(plan, draw)))
-    return tuple(found)
+    jobs = [
+        (units, tables[name], plan, probe, seed, fraction, settings.fraction_by, name, parts.get(name, ()))
+        for fraction in sorted(set(settings.fractions))
+        for name in tables
+    ]
+    return tuple(side_by_side(_score_with_part, jobs, shown=f"label curve {units.task.name}"))
+
+
+def _score_with_part(
+    units: Units,
+    X: NDArray[np.float32],
+    plan: SplitPlan,
+    probe: ProbeName,
+    seed: int,
+    fraction: float,
+    by: Literal["units", "blocks"],
+    name: str,
+    parts: Widths,
+) -> Score:
+    """Score a feature set with one part of the training units."""
+    draw = drawing(plan, fraction, by, seed=seed)
+    predicted = predict_held_out(units, X, plan, probe, seed, draw=draw, parts=parts)
+    score = make_trial(units, plan, name, probe, predicted, fraction=fraction).score
+    return replace(score, trained=_mean_trained(plan, draw))
 
 
 def _mean_trained(plan: SplitPlan, draw: Draw) -> float:

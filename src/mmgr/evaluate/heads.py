@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.neighbors import KNeighborsRegressor
-from threadpoolctl import threadpool_limits
 
+from mmgr.evaluate.side_by_side import one_thread
 from mmgr.evaluate.tuning import Inner, Rows, choose, inner_folds
 
 Matrix = NDArray[np.float64]
@@ -46,13 +46,15 @@ class NetworkHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no ty
             (0.0, 1.0) if target.ndim == 2 else (float(target.mean()), float(target.std()) or 1.0)
         )
         scaled = (target - self._level) / self._spread
-        self.network_ = HiddenLayerProbe(
+        network = HiddenLayerProbe(
             "number" if target.ndim == 1 else "shares",
             batch=200,
             epochs=200,
             absolute=self.loss == "absolute",
             random_state=self.random_state,
-        ).fit(features[fit], scaled[fit], validation=(features[held], scaled[held]))
+        )
+        with one_thread():
+            self.network_ = network.fit(features[fit], scaled[fit], validation=(features[held], scaled[held]))
         return self
 
     def predict(self, X: ArrayLike) -> Matrix:
@@ -110,8 +112,7 @@ class BoostingHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no t
         parts = inner_folds(None, units=len(features), seed=self.random_state) if inner is None else inner
         self.classes_ = target.shape[1] if target.ndim == 2 else 0
         errors = np.zeros(self.most)
-        # many short loops of threads stand still where other processes want the same cores
-        with threadpool_limits(1, user_api="openmp"):
+        with one_thread():
             for fit, held in parts[:_TREE_FOLDS]:
                 errors += self._path_errors(features, target, fit, held)
             self.trees_ = int(errors.argmin()) + 1 if len(parts) else min(50, self.most)
@@ -121,7 +122,7 @@ class BoostingHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no t
     def predict(self, X: ArrayLike) -> Matrix:
         """Predict the shape of the labels."""
         features = np.asarray(X)
-        with threadpool_limits(1, user_api="openmp"):
+        with one_thread():
             if not self.classes_:
                 return np.asarray(self.model_.predict(features), np.float64)
             if self.model_ is None:

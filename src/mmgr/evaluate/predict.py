@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import inner_blocks, tuning_groups
 from mmgr.evaluate.probes import ProbeName, make_probe
+from mmgr.evaluate.side_by_side import one_thread
 from mmgr.evaluate.units import Units
 
 
@@ -44,8 +45,9 @@ def predict_everywhere(
     groups = tuning_groups(units, edge=edge)
     inner = inner_blocks(units, np.arange(len(units)), groups, seed)
     model = make_probe(probe, seed=seed, kind=units.task.label, loss=units.task.loss, parts=parts)
-    model.fit(X, units.target, inner=inner)
     known = ~np.isnan(features).all(axis=1)
     predicted = np.full((len(features), *units.target.shape[1:]), np.nan)
-    predicted[known] = units.untransform(model.predict(features[known].astype(np.float32)))
+    with one_thread():
+        model.fit(X, units.target, inner=inner)
+        predicted[known] = units.untransform(model.predict(features[known].astype(np.float32)))
     return predicted

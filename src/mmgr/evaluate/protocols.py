@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.model_selection import train_test_split
-from threadpoolctl import threadpool_limits
 
 from mmgr.config import LabelKind as Kind
 from mmgr.errors import SplitError
 from mmgr.evaluate.metrics import cosine, kl_divergence, l1, macro_f1, r2
+from mmgr.evaluate.side_by_side import one_thread
 from mmgr.evaluate.splits import block_of
 from mmgr.evaluate.tuning import Rows
 
@@ -262,14 +262,13 @@ def _fit_predict(
     probe: Any, vectors: NDArray[np.float32], labels: NDArray[Any], parts: tuple[Rows, Rows, Rows]
 ) -> NDArray[Any]:
     train, validation, test = parts
-    if "validation" in signature(probe.fit).parameters:
-        probe.fit(vectors[train], labels[train], validation=(vectors[validation], labels[validation]))
-    else:  # trees choose no epoch: they train on the validation units too
-        both = np.union1d(train, validation)
-        # the many short loops of boosted trees stand still where other processes want the same cores
-        with threadpool_limits(1, user_api="openmp"):
+    with one_thread():
+        if "validation" in signature(probe.fit).parameters:
+            probe.fit(vectors[train], labels[train], validation=(vectors[validation], labels[validation]))
+        else:  # trees choose no epoch: they train on the validation units too
+            both = np.union1d(train, validation)
             probe.fit(vectors[both], labels[both])
-    return np.asarray(probe.predict(vectors[test]))
+        return np.asarray(probe.predict(vectors[test]))
 
 
 def _cityrep(kind: Kind, seed: int) -> Any:

@@ -9,15 +9,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmgr.config import Evaluate
-from mmgr.console import log, track
+from mmgr.console import log
 from mmgr.errors import SplitError
 from mmgr.evaluate.curves import label_curves
 from mmgr.evaluate.differences import Difference, paired_difference
 from mmgr.evaluate.metrics import METRICS
 from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan, check_splits
-from mmgr.evaluate.probes import probe_names
+from mmgr.evaluate.probes import ProbeName, probe_names
 from mmgr.evaluate.records import HELD_OUT_COLUMNS, Scores
+from mmgr.evaluate.side_by_side import side_by_side
 from mmgr.evaluate.trials import Trial, make_trial, predict_held_out
 from mmgr.evaluate.units import Units
 
@@ -72,15 +73,16 @@ def score_features(
         raise SplitError(f"task {units.task.name}: no feature set is known for any labelled unit")
     main = next(iter(tables)) if main is None else main
     probes = probe_names(settings.probes, units.task.label)
-    jobs = [
+    asked = [
         (plan, name, probe)
         for plan in plans
         for name in tables
         for probe in (probes if plan.protocol is None else probes[:1])
     ]
+    jobs = [(units, tables[name], plan, probe, seed, parts.get(name, ())) for plan, name, probe in asked]
     trials, kept = [], []
-    for plan, name, probe in track(jobs, f"scores {units.task.name}", total=len(jobs)):
-        predicted = predict_held_out(units, tables[name], plan, probe, seed, parts=parts.get(name, ()))
+    made = side_by_side(_held_out, jobs, shown=f"scores {units.task.name}")
+    for (plan, name, probe), predicted in zip(asked, made, strict=True):
         shown = probe if plan.protocol is None else plan.protocol.name
         trials.append(make_trial(units, plan, name, shown, predicted))
         if name == main and probe == probes[0]:
@@ -112,6 +114,12 @@ def score_predictions(
     """
     trial = make_trial(units, plan, features, probe, predicted)
     return Scores((trial.score,), _predictions(units, plan, predicted[0]))
+
+
+def _held_out(
+    units: Units, X: NDArray[np.float32], plan: SplitPlan, probe: ProbeName, seed: int, parts: Widths
+) -> NDArray[np.float64]:
+    return predict_held_out(units, X, plan, probe, seed, parts=parts)
 
 
 def compare(plan: SplitPlan, trials: Sequence[Trial], main: str) -> list[Difference]:

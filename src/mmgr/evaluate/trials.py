@@ -12,9 +12,10 @@ from mmgr.evaluate.metrics import measure
 from mmgr.evaluate.moran import morans_i
 from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan
-from mmgr.evaluate.probes import ProbeName, make_probe
+from mmgr.evaluate.probes import Probe, ProbeName, make_probe
 from mmgr.evaluate.records import Measured, Score
-from mmgr.evaluate.tuning import Rows
+from mmgr.evaluate.side_by_side import side_by_side
+from mmgr.evaluate.tuning import Inner, Rows
 from mmgr.evaluate.units import Units
 from mmgr.evaluate.unseen import unseen_classes
 
@@ -73,17 +74,28 @@ def predict_held_out(
         for repeat, (test, values) in enumerate(_by_protocol(units, X, plan)):
             predicted[repeat, test] = values
         return predicted
-    for repeat, folds in enumerate(plan.folds):
-        if repeat and plan.repeats_itself and draw is None and probe in {"ridge", "logistic", "softmax"}:
-            predicted[repeat] = predicted[0]  # neither folds nor probe depend on the seed
-            continue
+    # where neither folds nor probe depend on the seed, one repetition stands for all
+    once = plan.repeats_itself and draw is None and probe in {"ridge", "logistic", "softmax"}
+    places, jobs = [], []
+    for repeat, folds in enumerate(plan.folds[: 1 if once else None]):
         inner_seed = plan.inner_seed(seed, repeat)
         for number, (all_train, test) in enumerate(folds):
             train = all_train if draw is None else draw(all_train, repeat, number)
             model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss, parts=parts)
-            model.fit(X[train], y[train], inner=plan.inner(units, train, inner_seed))
-            predicted[repeat, test] = model.predict(X[test])
+            places.append((repeat, test))
+            jobs.append((model, X, y, train, test, plan.inner(units, train, inner_seed)))
+    for (repeat, test), values in zip(places, side_by_side(_fit_and_predict, jobs), strict=True):
+        predicted[repeat, test] = values
+    if once:
+        predicted[1:] = predicted[0]
     return predicted
+
+
+def _fit_and_predict(
+    model: Probe, X: NDArray[np.float32], y: NDArray[np.float64], train: Rows, test: Rows, inner: Inner
+) -> NDArray[np.float64]:
+    """Fit a probe on some rows and predict others."""
+    return model.fit(X[train], y[train], inner=inner).predict(X[test])
 
 
 def _by_protocol(units: Units, X: NDArray[np.float32], plan: SplitPlan) -> list[tuple[Rows, NDArray[np.float64]]]:

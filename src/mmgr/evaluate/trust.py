@@ -15,6 +15,7 @@ from mmgr.evaluate.calibration import calibration_folds
 from mmgr.evaluate.coverage import score_intervals
 from mmgr.evaluate.interval_scores import IntervalScore
 from mmgr.evaluate.parts import Widths
+from mmgr.evaluate.side_by_side import one_thread
 from mmgr.evaluate.uncertainty import Uncertainty, predict_intervals
 from mmgr.evaluate.units import Units
 
@@ -76,7 +77,8 @@ def judge_predictions(
         Numbers of columns of the parts of the vectors, which the probe weighs against each other.
     """
     scores = score_intervals(units, features, settings, edge=edge, seed=seed, features_name=features_name, parts=parts)
-    intervals = predict_intervals(units, features, predicted, settings, edge=edge, seed=seed, parts=parts)
+    with one_thread():
+        intervals = predict_intervals(units, features, predicted, settings, edge=edge, seed=seed, parts=parts)
     rows = np.arange(len(units))
     folds = calibration_folds(units, rows, settings, edge=edge, block=settings.block, seed=seed)
     # of a region without a prediction, as in a city that the task is not about, there is nothing to say
