@@ -190,6 +190,71 @@ class TestLabels:
         text = section(label_entries(shared_data / "singapore" / "population_2024.tif", "population_2024.tif"))
         assert "kind: raster_sum" in text
 
+    def test_shares_and_people_of_real_subzones(self, shared_data: Path) -> None:
+        text = section(label_entries(shared_data / "singapore" / "subzones.geojson", "subzones.geojson"))
+        assert "column: population" in text
+        assert "kind: polygon_shares\n    path: subzones.geojson\n    columns: 'land_use_*'" in text
+
+    def test_classes_of_real_points_in_a_table(self, shared_data: Path) -> None:
+        path = shared_data / "singapore" / "landuse_2026_points.parquet"
+        text = section(label_entries(path, "points.parquet"))
+        assert "name: landuse_2026_points\n    kind: point_class" in text
+        assert "column: label\n    x: x\n    y: y" in text
+
+    def test_shares_without_a_prefix_are_a_list(self, tmp_path: Path) -> None:
+        table = {"id": ["a", "b", "c"], "homes": [50.0, 0, 20], "work": [30.0, 0, 80], "people": [5000, 0, 8000]}
+        table["parks"] = [20.0, 0, 0]  # a polygon without any class is no reason
+        squares = [shapely.box(i, 0, i + 1, 1) for i in range(3)]
+        gpd.GeoDataFrame(table, geometry=squares, crs=32632).to_file(tmp_path / "plan 2030.gpkg")
+        text = section(label_entries(tmp_path / "plan 2030.gpkg", "x.gpkg"))
+        assert "name: plan_2030\n    kind: polygon_shares\n    path: x.gpkg\n    columns: [homes, work, parks]" in text
+        assert "column: people" in text
+
+    @pytest.mark.parametrize(
+        ("name", "values"), [("Land use", ["homes", "work", "work", "homes"]), ("landuse_class", [1, 2, 1, 2])]
+    )
+    def test_polygons_of_classes_become_shares_of_regions(
+        self, tmp_path: Path, name: str, values: list[str] | list[int]
+    ) -> None:
+        squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
+        gpd.GeoDataFrame({name: values}, geometry=squares, crs=32632).to_file(tmp_path / "plan.gpkg")
+        text = section(label_entries(tmp_path / "plan.gpkg", "plan.gpkg"))
+        assert "kind: polygon_shares" in text
+        assert "polygon_total" not in text
+
+    def test_a_county_beside_people_is_no_label(self, tmp_path: Path) -> None:
+        squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
+        table = gpd.GeoDataFrame({"county": list("aabb"), "people": [1, 2, 3, 4]}, geometry=squares, crs=32632)
+        table.to_file(tmp_path / "census.gpkg")
+        text = section(label_entries(tmp_path / "census.gpkg", "census.gpkg"))
+        assert "column: people" in text
+        assert "county" not in text
+
+    @pytest.mark.parametrize("palette", [True, False])
+    def test_a_raster_of_classes_has_a_palette_or_a_telling_name(self, tmp_path: Path, *, palette: bool) -> None:
+        path = tmp_path / ("worldcover.tif" if palette else "land_use.tif")
+        profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": 32, "height": 32, "nodata": 0}
+        transform = rasterio.transform.from_origin(500_000, 4_000_000, 10, 10)
+        with rasterio.open(path, "w", **profile, crs=32632, transform=transform) as target:
+            target.write(np.random.default_rng(0).choice([0, 10, 50], (1, 32, 32)).astype(np.uint8))
+            if palette:
+                target.write_colormap(1, {10: (0, 100, 0), 50: (250, 0, 0)})
+        text = section(label_entries(path, "x.tif"))
+        assert "kind: raster_shares" in text
+        assert "{10: NAME, 50: NAME}" in text
+
+    def test_points_of_numbers_say_what_points_can_hold(self, tmp_path: Path) -> None:
+        points = gpd.GeoDataFrame({"people": [1, 2]}, geometry=gpd.points_from_xy([0, 1], [0, 1]), crs=4326)
+        points.to_file(tmp_path / "points.gpkg")
+        with pytest.raises(LabelError, match=r"points without a column of classes .* it has people\. Numbers are read"):
+            label_entries(tmp_path / "points.gpkg", "points.gpkg")
+
+    def test_nothing_that_can_be_a_label(self, tmp_path: Path) -> None:
+        squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
+        gpd.GeoDataFrame({"name": list("abcd")}, geometry=squares, crs=32632).to_file(tmp_path / "names.gpkg")
+        with pytest.raises(LabelError, match="no column that can be a label, neither numbers nor classes"):
+            label_entries(tmp_path / "names.gpkg", "names.gpkg")
+
     def test_what_is_no_raster_says_so(self, tmp_path: Path) -> None:
         (tmp_path / "population.tif").write_text("words")
         with pytest.raises(LabelError, match="cannot be read as a raster"):

@@ -78,7 +78,7 @@ def init_command(
         Path | None, typer.Option("--pois", help="Points with a category, or polygons with counts.")
     ] = None,
     labels: Annotated[
-        list[Path] | None, typer.Option("--labels", help="Polygons or a raster to map; may be repeated.")
+        list[Path] | None, typer.Option("--labels", help="Polygons, rasters or points to map; may be repeated.")
     ] = None,
     config: Annotated[Path, typer.Option("--config", help="Where to write the configuration.")] = Path("city.yaml"),
     *,

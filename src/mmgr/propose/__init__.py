@@ -12,6 +12,7 @@ from mmgr.config import Config, load_config, parse_config
 from mmgr.errors import ConfigError
 from mmgr.files import write_text
 from mmgr.pois import check_overlap, known_shapes, read_pois, settle_outside
+from mmgr.propose.columns import quoted
 from mmgr.propose.images import ImageryFacts, images_section, look_at_images
 from mmgr.propose.labels import label_entries
 from mmgr.propose.pois import pois_section
@@ -38,7 +39,7 @@ def init(
     pois
         Points with a category, or polygons with counts; optional where there are images.
     labels
-        Polygons or rasters with values to map; none is fine.
+        Polygons, rasters, or points of classes, to map; none is fine.
     path
         Where the configuration goes; paths in it are relative to its folder.
     force
@@ -66,7 +67,7 @@ def init(
     lines = [
         "# Written by `mmgr init` from what the files say; look it through, then `mmgr run` it.",
         "# Paths are relative to this file.",
-        f"name: {_quoted(name)}",
+        f"name: {quoted(name)}",
         "output: output              # all results go here",
         "seed: 0",
         "",
@@ -132,13 +133,4 @@ def _shown(target: str | Path, config: Path) -> str:
     resolved = Path(target).resolve()
     folder = config.resolve().parent
     inside = resolved.is_relative_to(folder)
-    return _quoted(os.path.relpath(resolved, folder) if inside else str(resolved))
-
-
-def _quoted(text: str) -> str:
-    """Return a YAML scalar, quoted where plain style would be misread."""
-    plain = text and text.replace("/", "").replace("_", "").replace("-", "").replace(".", "").isalnum()
-    needs = (
-        not plain or text[0] in "-.0123456789" or text.lower() in {"yes", "no", "on", "off", "true", "false", "null"}
-    )
-    return "'" + text.replace("'", "''") + "'" if needs else text
+    return quoted(os.path.relpath(resolved, folder) if inside else str(resolved))

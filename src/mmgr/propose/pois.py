@@ -8,19 +8,23 @@ from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from mmgr.errors import PoiError
+from mmgr.pois.points import is_vector
+from mmgr.propose.columns import (
+    coordinate_columns,
+    identity_column,
+    looks_like_category,
+    most_common,
+    named_column,
+    quoted,
+)
 from mmgr.tables import read_table, read_vector
 
-TABLES = {".csv", ".tsv", ".txt"}
-"""Files of points as columns."""
 CATEGORY_NAMES = ("first_level", "category", "class", "type", "fclass", "kind", "amenity", "group", "main", "label")
 """Column names that are likely to hold categories, best first."""
 SECOND_NAMES = ("second_level", "subcategory", "sub_category", "subclass", "subtype", "fclass", "type")
-X_NAMES = ("lon", "longitude", "lng", "long", "x", "easting", "x_coord", "coord_x")
-Y_NAMES = ("lat", "latitude", "y", "northing", "y_coord", "coord_y")
 
 
 def pois_section(path: Path, shown_path: str) -> list[str]:
@@ -28,12 +32,12 @@ def pois_section(path: Path, shown_path: str) -> list[str]:
 
     Raises
     ------
-    PoiError
-        If no column looks like a category.
+    InputError
+        If no columns look like a category, or like coordinates.
     """
-    if path.suffix.lower() in TABLES:
+    if not is_vector(path):
         table = read_table(path, what="POIs")
-        return _points(path, shown_path, table, _coordinates(path, table))
+        return _points(path, shown_path, table, coordinate_columns(path, table))
     frame = read_vector(path, what="POIs")
     attributes = pd.DataFrame(frame.drop(columns=frame.geometry.name))
     polygons = frame.geom_type.isin(["Polygon", "MultiPolygon"]).mean() > 0.5
@@ -41,26 +45,6 @@ def pois_section(path: Path, shown_path: str) -> list[str]:
     if prefix:
         return _counts(path, shown_path, attributes, prefix)
     return _points(path, shown_path, attributes, [])
-
-
-def _coordinates(path: Path, table: pd.DataFrame) -> list[str]:
-    x, y = _named(table.columns, X_NAMES), _named(table.columns, Y_NAMES)
-    if x is None or y is None:
-        raise PoiError(
-            f"{path} has no columns that look like coordinates (lon and lat, or x and y); it has "
-            f"{', '.join(map(str, table.columns))}. Rename them, or write city.yaml by hand with `x` and `y`."
-        )
-    lines = [f"      x: {x}", f"      y: {y}"]
-    if _mostly_beyond_degrees(table[[x, y]]):
-        lines.append("      crs: EPSG:XXXX         # not degrees: name the CRS of x and y")
-    return lines
-
-
-def _mostly_beyond_degrees(columns: pd.DataFrame) -> bool:
-    """Say whether most rows with finite coordinates cannot be degrees; a few faulty rows do not decide it."""
-    values = np.abs(np.stack([pd.to_numeric(columns[name], errors="coerce") for name in columns], axis=1))
-    finite = np.isfinite(values).all(axis=1)
-    return bool(finite.any() and (values[finite] > 180).any(axis=1).mean() > 0.5)
 
 
 def _points(path: Path, shown_path: str, table: pd.DataFrame, coordinates: Sequence[str]) -> list[str]:
@@ -71,17 +55,17 @@ def _points(path: Path, shown_path: str, table: pd.DataFrame, coordinates: Seque
             f"{', '.join(map(str, table.columns))}. Polygons with counts need columns with one prefix, such as poi_."
         )
     return [
-        f"# {len(table):,} POIs; categories of `{first}`: {_most_common(table[first])}",
-        *([f"# finer categories of `{second}`: {_most_common(table[second])}"] if second else []),
+        f"# {len(table):,} POIs; categories of `{first}`: {most_common(table[first])}",
+        *([f"# finer categories of `{second}`: {most_common(table[second])}"] if second else []),
         "pois:",
         "  sources:",
         "    - kind: points",
         f"      path: {shown_path}",
-        f"      first_level: {first}",
-        f"      second_level: {second}"
+        f"      first_level: {quoted(first)}",
+        f"      second_level: {quoted(second)}"
         if second
         else "      # second_level: COLUMN   # a finer category, if there is one",
-        *coordinates,
+        *(f"      {line}" for line in coordinates),
         "  # radius: 300               # also take POIs within this distance (m) of a region's centre",
         "  # outside: drop             # leave out POIs far from all regions, which `mmgr build` names",
     ]
@@ -89,7 +73,7 @@ def _points(path: Path, shown_path: str, table: pd.DataFrame, coordinates: Seque
 
 def _counts(path: Path, shown_path: str, table: pd.DataFrame, prefix: str) -> list[str]:
     columns = [name for name in table.columns if str(name).startswith(prefix)]
-    identity = _identity(table)
+    identity = identity_column(table)
     totals = table[columns].sum().sort_values(ascending=False)
     shown = ", ".join(f"{name} ({value:,.0f})" for name, value in totals.head(6).items())
     return [
@@ -98,7 +82,7 @@ def _counts(path: Path, shown_path: str, table: pd.DataFrame, prefix: str) -> li
         "  sources:",
         "    - kind: counts",
         f"      path: {shown_path}",
-        *([f"      id: {identity}"] if identity else []),
+        *([f"      id: {quoted(identity)}"] if identity else []),
         f"      columns: {prefix}*",
         "      # first_levels: {" + f"{columns[0]}: food" + "}   # first level of a column, where categories have two",
     ]
@@ -109,11 +93,11 @@ def _category_columns(table: pd.DataFrame) -> tuple[str | None, str | None]:
 
     Where one column refines another, they are the two levels; likely names decide between pairs.
     """
-    likely = [str(name) for name in table.columns if _looks_like_category(table[name])]
+    likely = [str(name) for name in table.columns if looks_like_category(table[name])]
     pairs = [(coarse, fine) for coarse, fine in permutations(likely, 2) if _refines(table, coarse, fine)]
     if pairs:
         return min(pairs, key=lambda pair: (_rank(pair[0], CATEGORY_NAMES), _rank(pair[1], SECOND_NAMES)))
-    named = _named(likely, CATEGORY_NAMES)
+    named = named_column(likely, CATEGORY_NAMES)
     return named or min(likely, key=lambda name: table[name].nunique(), default=None), None
 
 
@@ -128,38 +112,9 @@ def _rank(name: str, wanted: Sequence[str]) -> int:
     return wanted.index(name.lower()) if name.lower() in wanted else len(wanted)
 
 
-def _looks_like_category(column: pd.Series) -> bool:
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
-        return False
-    values = column.dropna().astype(str)
-    # a brand or an opening time is mostly missing: a category hardly ever
-    filled = len(values) >= 0.8 * len(column)
-    return filled and 2 <= values.nunique() <= min(1000, max(2, 0.5 * len(values)))
-
-
 def _count_prefix(table: pd.DataFrame) -> str | None:
     """Return the prefix that most numeric columns share, such as `poi_`."""
     numeric = [str(name) for name in table.select_dtypes("number").columns]
     prefixes = Counter(match[0] for name in numeric if (match := re.match(r"[A-Za-z]+[_.]", name)))
     best = prefixes.most_common(1)
     return best[0][0] if best and best[0][1] >= 3 else None
-
-
-def _identity(table: pd.DataFrame) -> str | None:
-    """Return the first column whose values are all different and not measurements."""
-    for name in table.columns:
-        column = table[name]
-        if column.is_unique and column.notna().all() and not pd.api.types.is_float_dtype(column):
-            return str(name)
-    return None
-
-
-def _named(columns: Sequence[str] | pd.Index, wanted: Sequence[str]) -> str | None:
-    by_name = {str(name).lower(): str(name) for name in columns}
-    return next((by_name[name] for name in wanted if name in by_name), None)
-
-
-def _most_common(column: pd.Series) -> str:
-    counts = column.value_counts()
-    shown = ", ".join(f"{name} ({count:,})" for name, count in counts.head(8).items())
-    return shown + (f", ... {len(counts)} in all" if len(counts) > 8 else "")
