@@ -268,7 +268,7 @@ class TestInit:
         labels = gpd.read_file(city.labels)
         labels[["geometry"]].assign(name="a").to_file(city.labels)
         words = ("--images", city.images, "--labels", city.labels)
-        self.refuse(mmgr, city, *words, expected=["census.geojson", "no numeric column", "name"])
+        self.refuse(mmgr, city, *words, expected=["census.geojson", "no column that can be a label", "name"])
 
 
 class TestAudit:

@@ -236,6 +236,14 @@ def test_a_published_split_with_a_label_cell_on_both_sides_is_optimistic(
         assert all(map(np.array_equal, one, two))
 
 
+def test_a_protocol_alone_has_no_label_curve(units: Make, caplog: pytest.LogCaptureFixture) -> None:
+    some = units(20)
+    settings = BLOCKS.model_copy(update={"splits": (), "protocol": "cityrep-trees", "fractions": (0.1, 1.0)})
+    scores = score_features(some, {"x": some.centres - some.centres.mean(axis=0)}, settings, edge=100, seed=0)
+    assert not scores.curves
+    assert "no label curve, for `fractions` needs a split beside the protocol" in caplog.text
+
+
 def test_random_folds_keep_units_of_one_region_apart(units: Make) -> None:
     some = units(10)
     shared = np.kron(np.eye(50), np.ones((2, 1)))  # two units stand for each of 50 regions
