@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from itertools import pairwise
@@ -151,7 +152,11 @@ def test_walks_are_the_same_bits_for_any_layer_and_number_of_threads() -> None:
         # not every machine has OpenMP
         assert run.returncode == 0 or (layer == "omp" and "omp" in run.stderr), run.stderr
         printed += [run.stdout.split()] if run.returncode == 0 else []
-    assert len({digest for digest, _ in printed}) == 1
+    digest, *others = {digest for digest, _ in printed}
+    assert not others
+    # the same without AVX2 and FMA in NumPy, and with the plainest processor of numba's compiler
+    if platform.machine() in {"x86_64", "AMD64"}:
+        assert digest == "85c6d7107e9372f396f4700f0bd95e8167755a911409f9371f2fa63f560f2c72"
     assert "workqueue" in {layer for _, layer in printed}
 
 
