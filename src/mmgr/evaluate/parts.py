@@ -22,7 +22,7 @@ Widths = tuple[int, ...]
 """Numbers of columns of the parts, from the left; none where vectors are one part."""
 
 WEIGHTS = (1.0, 0.5, 0.25, 0.1, 0.0)
-MOST_COMPONENTS = 256
+MOST_COMPONENTS = 64
 """A part of more columns is weighed by as many of its principal components."""
 
 
