@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgr.config import Evaluate
+from mmgr.console import log
 from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan
 from mmgr.evaluate.probes import ProbeName
@@ -53,8 +54,12 @@ def label_curves(
 
     Returns
     -------
-    A score for each feature set and part, the smallest first.
+    A score for each feature set and part, the smallest first; none of a published protocol, which says itself what it
+    trains on.
     """
+    if settings.fractions and plan.protocol is not None:
+        log.warning("%s: no label curve, for `fractions` needs a split beside the protocol", units.task.name)
+        return ()
     jobs = [
         (units, tables[name], plan, probe, seed, fraction, settings.fraction_by, name, parts.get(name, ()))
         for fraction in sorted(set(settings.fractions))

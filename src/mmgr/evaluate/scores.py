@@ -17,7 +17,7 @@ from mmgr.evaluate.metrics import METRICS
 from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import SplitPlan, check_splits
 from mmgr.evaluate.probes import ProbeName, probe_names
-from mmgr.evaluate.records import HELD_OUT_COLUMNS, Score, Scores
+from mmgr.evaluate.records import HELD_OUT_COLUMNS, Scores
 from mmgr.evaluate.side_by_side import side_by_side
 from mmgr.evaluate.trials import Trial, make_trial, predict_held_out
 from mmgr.evaluate.units import Units
@@ -91,7 +91,7 @@ def score_features(
         tuple(trial.score for trial in trials),
         pd.concat(kept, ignore_index=True) if kept else _no_predictions(),
         tuple(found for plan in plans for found in compare(plan, trials, main)),
-        _curves(units, tables, plans[0], probes[0], settings, seed, parts) if settings.fractions else (),
+        label_curves(units, tables, plans[0], probes[0], settings, seed=seed, parts=parts),
     )
 
 
@@ -112,22 +112,6 @@ def score_predictions(
     """
     trial = make_trial(units, plan, features, probe, predicted)
     return Scores((trial.score,), _predictions(units, plan, predicted[0]))
-
-
-def _curves(
-    units: Units,
-    tables: Mapping[str, NDArray[np.float32]],
-    plan: SplitPlan,
-    probe: ProbeName,
-    settings: Evaluate,
-    seed: int,
-    parts: Mapping[str, Widths],
-) -> tuple[Score, ...]:
-    """Score parts of the training units under the first split; a published protocol says itself what it trains on."""
-    if plan.protocol is not None:
-        log.warning("%s: no label curve, for `fractions` needs a split beside the protocol", units.task.name)
-        return ()
-    return label_curves(units, tables, plan, probe, settings, seed=seed, parts=parts)
 
 
 def _held_out(

@@ -15,7 +15,7 @@ from mmgr.config.names import COLUMNS, ENDINGS
 from mmgr.errors import LabelError
 from mmgr.files import existing_file
 from mmgr.pois.points import is_vector
-from mmgr.propose.columns import coordinate_columns, looks_like_category, most_common, quoted
+from mmgr.propose.columns import coordinate_columns, identity_column, looks_like_category, most_common, quoted
 from mmgr.tables import read_table, read_vector
 
 RASTERS = {".tif", ".tiff", ".vrt"}
@@ -138,7 +138,7 @@ def _polygons(path: Path, shown_path: str, table: pd.DataFrame) -> list[str]:
             f"labels: {path} has no column that can be a label, neither numbers nor classes (2 to {MOST_CLASSES} "
             f"different texts that repeat); it has {', '.join(map(str, table.columns))}."
         )
-    identity = next((str(c) for c in table.columns if table[c].is_unique and not _is_float(table[c])), None)
+    identity = identity_column(table)
     named = [f"    id: {quoted(identity)}"] if identity else []
     lines = [f"  # {path.name}: {len(table):,} polygons"]
     if columns:
@@ -234,10 +234,6 @@ def _may_be_label(name: str, column: pd.Series) -> bool:
         return False
     values = column.dropna().to_numpy(float)
     return len(values) >= 2 and bool(np.isfinite(values).all()) and len(np.unique(values)) > 1
-
-
-def _is_float(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_float_dtype(column))
 
 
 def _task_name(text: str) -> str:
