@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 from pages import write_page
 
 from mmgr import Run
-from mmgr.actions.embed import centres_of, context_vectors, even_components, scales_of
+from mmgr.actions.embed import centres_of, inside_vectors
 from mmgr.bench.machine import machine
 from mmgr.benchmark.texture import describe_patch
 from mmgr.config import Evaluate
+from mmgr.contexts.around import points_around
 from mmgr.evaluate import poi_density_features, read_units, score_features
 from mmgr.learn.embed import embed, random_model
 from mmgr.learn.model import MultiModalModel
@@ -122,8 +123,7 @@ class City:
         self.folder, self.seed, self.epochs = arguments.folder, seed, arguments.epochs
         self.store: RegionStore = run.build()
         self.vectors = run.categories()
-        tables = PoiTables.load(run.layout.pois)
-        self.context = context_vectors(tables, self.store.regions, scales_of("auto", tables, self.store.regions))
+        self.context = points_around(PoiTables.load(run.layout.pois), self.store.regions, "auto").vectors
         self.densities = np.nan_to_num(poi_density_features(self.store.bags, len(self.store.info.taxonomy)))
 
     def recipe(self, name: str, **changes: Any) -> Recipe:
@@ -152,6 +152,11 @@ class City:
         """Return what a model says of the POIs inside regions."""
         return embed(model, self.store, model.recipe, device="cpu").poi
 
+    def poi_part(self, model: MultiModalModel) -> Vectors:
+        """Return the POI part of an embedding by a model."""
+        inside = inside_vectors(self.inside(model), self.store.bags, self.store.info.taxonomy)
+        return np.hstack([inside, self.context])
+
     @cached_property
     def ours(self) -> MultiModalModel:
         """The model of our recipe."""
@@ -170,7 +175,7 @@ class City:
     @cached_property
     def pois(self) -> Vectors:
         """The POI part of ours."""
-        return np.hstack([even_components(self.inside(self.ours)), self.context])
+        return self.poi_part(self.ours)
 
     @cached_property
     def alone(self) -> Vectors:
@@ -268,7 +273,7 @@ class City:
     def _whole(self, model: MultiModalModel) -> Parts:
         """Return both parts of the embedding by a model."""
         images = self.images(model, self.recipe("mmgr"))
-        return images, np.hstack([even_components(self.inside(model)), self.context])
+        return images, self.poi_part(model)
 
 
 def _strong(recipe: Recipe) -> dict[str, Any]:

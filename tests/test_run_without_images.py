@@ -14,7 +14,7 @@ import pytest
 import rasterio
 
 import mmgr
-from mmgr.embeddings import read_embeddings
+from mmgr.embeddings import read_embeddings, read_provenance
 from mmgr.run import STAGES
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ def test_a_grid_of_cells_goes_from_start_to_end(city: City) -> None:
     assert store.regions["pois"].to_list() == inside
     assert sorted(path.stem for path in layout.embeddings.iterdir()) == ["embeddings", "poi"]
     vectors = read_embeddings(layout.embeddings / "embeddings.parquet")
-    # of the POIs inside 8 components; of those around as many as tell 49 regions apart, in columns of equal weight
-    assert vectors.shape == (49, 8 + 64)
+    # components of the POIs inside (8 dimensions and the log densities), and of those around as many as tell 49 regions
+    # apart, in columns of equal weight: powers of two
+    assert vectors.shape == (49, 32 + 64)
     assert np.ptp(vectors, axis=0).max() > 0
     scores = run.evaluate().to_frame()
     assert set(scores["features"]) == {"POI only", "POI densities"}
@@ -141,6 +142,12 @@ def test_counts_alone_are_enough(city: City) -> None:
     run = configured(city, source=source)
     run.all()
     assert set(run.evaluate().to_frame()["features"]) == {"POI only", "POI densities"}
+    # cells of one block have the same counts inside, and others around
+    facts = read_provenance(run.layout.embeddings / "embeddings.parquet")
+    assert facts["poi_context_metres"] == []
+    assert facts["poi_counts_metres"] == [200, 400, 800, 1600, 3200]
+    vectors = read_embeddings(run.layout.embeddings / "embeddings.parquet")
+    assert len(np.unique(vectors, axis=0)) == len(vectors) == 35
 
 
 def test_without_tasks_there_are_embeddings_and_their_map(city: City) -> None:

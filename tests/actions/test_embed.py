@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from shapely import Polygon, box
 
-from mmgr.actions.embed import context_vectors, region_vectors
+from mmgr.actions.embed import region_vectors
+from mmgr.contexts.around import points_around
 from mmgr.pois.tables import PoiTables, Source
 from mmgr.store import PoiBags
 from mmgr.taxonomy import Taxonomy
@@ -53,8 +54,8 @@ def test_the_context_of_a_region_without_known_points_is_the_mean_of_the_others(
     regions = gpd.GeoDataFrame(geometry=gpd.points_from_xy(*places.T).buffer(100), crs="EPSG:32611")
     far = gpd.GeoDataFrame(geometry=gpd.points_from_xy([9e5], [0]).buffer(100), crs="EPSG:32611")
     tables = tables_of(np.random.default_rng(1).random((200, 2)) * 3000, box(0, 0, 3000, 3000))
-    alone = context_vectors(tables, regions, [300.0])
-    found = context_vectors(tables, pd.concat([regions, far], ignore_index=True), [300.0])
+    alone = points_around(tables, regions, [300.0]).vectors
+    found = points_around(tables, pd.concat([regions, far], ignore_index=True), [300.0]).vectors
     assert alone.shape[1] > 0
     assert np.allclose(found[:30], alone), "a region of which nothing is known changes nothing"
     assert np.allclose(found[30], alone.mean(0), atol=1e-6)
@@ -63,5 +64,5 @@ def test_the_context_of_a_region_without_known_points_is_the_mean_of_the_others(
 def test_there_is_no_context_without_places_of_pois() -> None:
     regions = gpd.GeoDataFrame(geometry=gpd.points_from_xy([0, 900], [0, 0]).buffer(100), crs="EPSG:32611")
     elsewhere = tables_of(np.array([[5e5, 0.0], [5e5, 9.0]]), box(4e5, -10, 6e5, 10))
-    assert context_vectors(elsewhere, regions, [300.0]).shape == (2, 0)
-    assert context_vectors(elsewhere, regions, []).shape == (2, 0)
+    assert points_around(elsewhere, regions, [300.0]).vectors.shape == (2, 0)
+    assert points_around(elsewhere, regions, []).vectors.shape == (2, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmgr.contexts.scales import context_scales
+from mmgr.contexts.scales import context_scales, counted_scales
 
 
 def square(edge: float, regions: int = 400, east: float = 0.0) -> np.ndarray:
@@ -47,3 +47,11 @@ def test_pois_in_one_place_start_at_half_a_region(places: np.ndarray) -> None:
 def test_nothing_has_no_scale() -> None:
     assert context_scales(np.zeros((0, 2)), square(1000), np.zeros(400), edge=100) == ()
     assert context_scales(square(1000), np.zeros((0, 2)), np.zeros(0), edge=100) == ()
+
+
+def test_counts_start_at_a_quarter_of_their_polygons_or_half_a_region() -> None:
+    wide, centres = np.array([1000.0, 1200.0, 9000.0]), square(40_000)
+    assert counted_scales(wide, centres, np.zeros(400), edge=100) == pytest.approx((300, 600, 1200, 2400))
+    assert counted_scales(wide, centres, np.zeros(400), edge=1000) == pytest.approx((500, 1000, 2000))
+    assert counted_scales(np.zeros(0), centres, np.zeros(400), edge=100) == ()
+    assert counted_scales(wide, np.zeros((0, 2)), np.zeros(0), edge=100) == ()

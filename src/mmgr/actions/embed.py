@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgr.components import Components, evenly
 from mmgr.config import Config
 from mmgr.console import log
 from mmgr.embeddings import write_embeddings
 from mmgr.files import read_json, write_aside
 from mmgr.layout import Layout
 from mmgr.pois import PoiTables
-from mmgr.pois.bags import points_known
-from mmgr.regions import region_edge
 from mmgr.store import PoiBags, RegionStore
+from mmgr.taxonomy import Taxonomy
 
-if TYPE_CHECKING:  # torch loads slowly
+if TYPE_CHECKING:  # torch and numba load slowly
+    from mmgr.contexts.around import Scales
     from mmgr.learn.embed import Embeddings
     from mmgr.learn.model import MultiModalModel
 
-Scales = Literal["auto"] | Sequence[float]
-"""Standard deviations in metres, or `auto`."""
 POI_COMPONENTS = 64
 """Principal components of what is known of the POIs inside a region."""
 Parts = dict[str, NDArray[np.float32]]
@@ -79,20 +75,37 @@ def region_vectors(bags: PoiBags, vectors: NDArray[np.float32]) -> NDArray[np.fl
     return np.asarray(found, np.float32)
 
 
-def even_components(poi: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn the POI vectors of ``n`` regions into :data:`POI_COMPONENTS` principal components of equal weight.
+def inside_vectors(poi: NDArray[np.float32], bags: PoiBags, taxonomy: Taxonomy) -> NDArray[np.float32]:
+    """Turn what is known of the POIs inside ``n`` regions into at most :data:`POI_COMPONENTS` columns of equal weight.
 
-    Columns are scaled to variance 1 first; from shape ``(n, d)`` to ``(n, k)``, see :func:`mmgr.components.evenly`.
+    Beside the vectors stand the log densities of each category, each first level and all. All are squashed
+    (:class:`mmgr.contexts.squashed.SquashedComponents`): the one tract with a zoo is no direction of its own.
+
+    Parameters
+    ----------
+    poi
+        What an encoder, or the category vectors, make of the POIs, shape ``(n, d)``.
+    bags
+        The POIs.
+    taxonomy
+        Their categories.
+
+    Returns
+    -------
+    Shape ``(n, k)``; the mean of the others where POIs are unknown.
     """
-    return evenly(Components.of(poi, POI_COMPONENTS, scaled=True)(poi))
+    from mmgr.contexts.around import log_densities, squashed_vectors  # noqa: PLC0415 - numba loads slowly
+
+    return squashed_vectors(np.hstack([poi, log_densities(bags, taxonomy)]), bags.known, POI_COMPONENTS)
 
 
 def _of_pois(layout: Layout, store: RegionStore, scales: Scales) -> tuple[Parts, dict[str, Any]]:
     """Return the vectors of a run without images, and what they are made of."""
     from mmgr.categories import CategoryVectors  # noqa: PLC0415 - numba loads slowly
 
-    poi = even_components(region_vectors(store.bags, CategoryVectors.load(layout.categories).vectors))
-    recipe = "category vectors, weighted by log densities"
+    mean = region_vectors(store.bags, CategoryVectors.load(layout.categories).vectors)
+    poi = inside_vectors(mean, store.bags, store.info.taxonomy)
+    recipe = "category vectors, weighted by log densities, and log densities"
     around, facts = _context(layout, store, scales)
     if around.shape[1]:
         poi = np.hstack([poi, around])
@@ -101,58 +114,15 @@ def _of_pois(layout: Layout, store: RegionStore, scales: Scales) -> tuple[Parts,
 
 
 def _context(layout: Layout, store: RegionStore, setting: Scales) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Return the vectors of the points around each region, and the scales that they were seen at."""
+    """Return the vectors of the POIs around each region, and the scales that they were seen at."""
     if not setting:
-        return np.zeros((len(store), 0), np.float32), {"poi_context_metres": []}
+        return np.zeros((len(store), 0), np.float32), {"poi_context_metres": [], "poi_counts_metres": []}
+    from mmgr.contexts.around import counts_around, points_around  # noqa: PLC0415 - numba loads slowly
+
     tables = PoiTables.load(layout.pois)
-    scales = scales_of(setting, tables, store.regions)
-    around = context_vectors(tables, store.regions, scales)
-    return around, {"poi_context_metres": list(scales) if around.shape[1] else []}
-
-
-def scales_of(setting: Scales, tables: PoiTables, regions: gpd.GeoDataFrame) -> tuple[float, ...]:
-    """Return the scales of the context of POIs in metres; `auto` chooses them by POIs and regions.
-
-    See :func:`mmgr.contexts.scales.context_scales`; regions whose points are unknown have no say.
-    """
-    from mmgr.contexts.scales import context_scales  # noqa: PLC0415 - numba loads slowly
-
-    if setting != "auto":
-        return tuple(setting)
-    there = regions[points_known(tables, regions)]
-    places = tables.points.geometry.get_coordinates().to_numpy()
-    return context_scales(places, centres_of(there), there["group"], edge=region_edge(regions))
-
-
-def context_vectors(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Sequence[float]) -> NDArray[np.float32]:
-    """Describe regions by the points in and around them (:class:`mmgr.contexts.ContextVectors`), shape ``(n, d)``.
-
-    Their components lie in columns of equal weight (:func:`mmgr.components.evenly`). A region that no source of points
-    covers holds the mean of the others; none of two covered ones, no dimension.
-
-    Parameters
-    ----------
-    tables
-        The clean POIs; those that are only counted in polygons have no place, and no part in this.
-    regions
-        The regions, in the POIs' CRS.
-    scales
-        Standard deviations in metres of the weights by distance.
-    """
-    from mmgr.contexts import ContextVectors  # noqa: PLC0415 - numba loads slowly
-
-    known = points_known(tables, regions)
-    if known.sum() < 2 or not scales:
-        return np.zeros((len(regions), 0), np.float32)
-    category = tables.points["category"].to_numpy()
-    points = tables.points.assign(
-        first_level=np.array(tables.taxonomy.first, object)[category],
-        second_level=np.array(tables.taxonomy.second, object)[category],
-    )
-    found = evenly(np.asarray(ContextVectors(points, scales=scales).fit_transform(regions[known]), np.float32))
-    vectors = np.tile(found.mean(axis=0, dtype=np.float64).astype(np.float32), (len(regions), 1))
-    vectors[known] = found
-    return vectors
+    points, counts = (see(tables, store.regions, setting) for see in (points_around, counts_around))
+    metres = {"poi_context_metres": list(points.metres), "poi_counts_metres": list(counts.metres)}
+    return np.hstack([points.vectors, counts.vectors]), metres
 
 
 def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts, dict[str, Any]]:
@@ -185,7 +155,7 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
         "image_surroundings_metres": [scale * store.info.edge for scale in recipe.image_scales],
     }
     if poi.shape[1] and recipe.even_pois:
-        poi = even_components(poi)
+        poi = inside_vectors(poi, store.bags, store.info.taxonomy)
     if poi.shape[1] and recipe.poi_context and config.pois:
         context, more = _context(layout, store, config.pois.context)
         poi = np.hstack([poi, context])

@@ -19,7 +19,6 @@ from mmgr.errors import OtherTrainingError
 from mmgr.files import clear_asides, read_json, remove_tree, write_aside
 from mmgr.layout import Layout
 from mmgr.pois import PoiTables
-from mmgr.pois.bags import points_known
 from mmgr.processes import ALONE, Processes
 from mmgr.store import RegionStore
 
@@ -105,17 +104,18 @@ def _train(config: Config, layout: Layout, processes: Processes) -> None:
 
 
 def _pois_around(config: Config, layout: Layout, store: RegionStore) -> NDArray[np.float32] | None:
-    """Return the vectors of the POIs around regions, NaN where unknown; None where nothing is known."""
-    from mmgr.actions.embed import context_vectors, scales_of  # noqa: PLC0415 - numba loads slowly
+    """Return the vectors of the points around regions, NaN where unknown; None where nothing is known.
+
+    What counts of polygons say of the surroundings has no part in training: it is much the same all over a quarter.
+    """
+    from mmgr.contexts.around import points_around  # noqa: PLC0415 - numba loads slowly
 
     if config.pois is None or not config.pois.context:
         return None
-    tables = PoiTables.load(layout.pois)
-    around = context_vectors(tables, store.regions, scales_of(config.pois.context, tables, store.regions))
-    if not around.shape[1]:
+    found = points_around(PoiTables.load(layout.pois), store.regions, config.pois.context)
+    if not found.vectors.shape[1]:
         return None
-    around[~points_known(tables, store.regions)] = np.nan
-    return around
+    return np.where(found.known[:, None], found.vectors, np.float32(np.nan))
 
 
 def _is_bundled(layout: Layout) -> bool:

@@ -35,15 +35,14 @@ def category_mean(context: Context) -> Vectors:
 
 def poi_context(context: Context) -> Vectors:
     """Return the densities of POIs in and around regions at several scales, as `mmgr embed` makes them."""
-    from mmgr.actions.embed import context_vectors, scales_of  # noqa: PLC0415 - numba loads slowly
+    from mmgr.contexts.around import counts_around, points_around  # noqa: PLC0415 - numba loads slowly
 
     assert context.config.pois is not None  # noqa: S101 - a row of POIs has some
-    _ = context.points, context.centres  # left out where there are none
-    regions = context.store.regions
-    scales = scales_of(context.config.pois.context or "auto", context.tables, regions)
-    vectors = context_vectors(context.tables, regions, scales)
+    _ = context.centres  # left out where there are none
+    scales, regions = context.config.pois.context or "auto", context.store.regions
+    vectors = np.hstack([see(context.tables, regions, scales).vectors for see in (points_around, counts_around)])
     if not vectors.shape[1]:
-        raise LeftOut("it needs POIs as points around at least two regions")
+        raise LeftOut("it needs POIs around at least two regions")
     return vectors
 
 

@@ -146,9 +146,9 @@ class Pois(Section):
     radius: Positive | None = None
     """Points within this distance (m) of a region's centre belong to it too; by default only those inside."""
     context: Literal["auto"] | tuple[Positive, ...] = "auto"
-    """A region's vector also tells of the points around its centre, weighted by a Gaussian of each of these standard
-    deviations (m); an empty list leaves that out. `auto`: up to four, doubling from the distance between POIs (or half
-    a region) up to a sixteenth of the extent of a group."""
+    """A region's vector also tells of the POIs around its centre, weighted by a Gaussian of each of these standard
+    deviations (m); an empty list leaves that out. `auto`: up to four, doubling from the distance between POIs or a
+    quarter of the width of polygons with counts (or half a region) up to a sixteenth of the extent of a group."""
     outside: Literal["keep", "drop"] = "keep"
     """What becomes of points far outside the regions: beyond the box around all regions by more than 10 km, the box's
     own diagonal or `radius`, whichever is largest. `mmgr build` counts and names them; only `drop` leaves them out.

@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from mmgr.categories.estimator import positive
 from mmgr.categories.frames import SECOND_LEVEL
@@ -17,17 +14,13 @@ from mmgr.categories.places import Places
 from mmgr.contexts.estimator import RegionEstimator, field_of, metres, product
 from mmgr.contexts.groups import LEVELS, groups_of_levels
 from mmgr.contexts.places import RegionPlaces
+from mmgr.contexts.squashed import SquashedComponents
 from mmgr.errors import ConfigError, RegionError
 
 SCALES = (200.0, 400.0, 800.0, 1600.0, 3200.0)
 """Standard deviations in metres: from a few houses to a part of a city."""
 FLOOR = 0.1
 """POIs per km2 below which densities count as alike: one POI in 10 km2."""
-LEAST_SPREAD = 0.01
-"""Standard deviation of a log density below which it is not stretched to 1.
-
-A column of which all regions hold no more than the far tail of a Gaussian is all but constant: stretched, it is noise.
-"""
 PART = 4096
 """Regions whose whole table is in memory at a time where only their vectors are kept."""
 
@@ -142,9 +135,9 @@ class ContextVectors(RegionEstimator):
 
     1. ``log(floor + POIs per km2)`` of each category, each first level and all, at each scale, as
        :class:`ContextDensities`;
-    2. standardised over the regions that were fitted, except for spreads below :data:`LEAST_SPREAD`;
+    2. standardised over the regions that were fitted, but for columns that hardly vary;
     3. squashed by ``tanh``, so that one odd downtown or one empty cell of sea cannot decide everything;
-    4. their principal components, not whitened.
+    4. their principal components, not whitened. Steps 2 to 4 are :class:`mmgr.contexts.squashed.SquashedComponents`.
 
     Nothing is random, and no label is used.
 
@@ -197,29 +190,16 @@ class ContextVectors(RegionEstimator):
         _check_dimensions(self.dimensions)
         self._groups = groups_of_levels(places.taxonomy, self.levels)
         self._field = field_of(places, scales=self.scales)
-        table = self._log_densities(regions)
-        self.scaler_ = StandardScaler().fit(table)
-        self.scaler_.scale_ = np.maximum(self.scaler_.scale_, LEAST_SPREAD)
-        self.pca_ = None if self.dimensions is None else self._components(np.tanh(self.scaler_.transform(table)))
+        self._squashed = SquashedComponents.of(self._log_densities(regions), self.dimensions)
+        self.scaler_, self.pca_ = self._squashed.scaler, self._squashed.pca
 
     def _vectors(self, regions: RegionPlaces) -> NDArray[np.float32]:
-        with threadpool_limits(1, "blas"):
-            return np.concatenate([self._vectors_of_part(part) for part in regions.parts(PART)])
-
-    def _vectors_of_part(self, regions: RegionPlaces) -> NDArray[np.float32]:
-        squashed = np.tanh(self.scaler_.transform(self._log_densities(regions)))
-        return np.asarray(squashed if self.pca_ is None else self.pca_.transform(squashed), np.float32)
+        return np.concatenate([self._squashed(self._log_densities(part)) for part in regions.parts(PART)])
 
     def _log_densities(self, regions: RegionPlaces) -> NDArray[np.float32]:
         """Return the table of step 1, shape ``(n, scales * groups)``."""
         densities = self._groups.total(self._field.densities(regions.centres))
         return np.asarray(np.log(np.float32(self.floor) + densities).reshape(len(regions), -1), np.float32)
-
-    def _components(self, squashed: NDArray[np.float32]) -> PCA:
-        count = min(int(self.dimensions or 0), *squashed.shape)
-        # not the randomised solver, and one thread in full precision: the same regions give the same vectors
-        with threadpool_limits(1, "blas"):
-            return PCA(count, svd_solver="covariance_eigh").fit(squashed.astype(np.float64))
 
     def _dimension_names(self) -> list[str]:
         if self.pca_ is not None:

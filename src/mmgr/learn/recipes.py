@@ -100,7 +100,8 @@ class Recipe(Choices):
     surrounding_components: Count = 32
     """Principal components of the image vectors that are averaged."""
     even_pois: bool = True
-    """Whether the POI part becomes principal components in columns of equal weight, too."""
+    """Whether the POI part becomes principal components in columns of equal weight, too: of what the POI encoder says
+    and of log densities of categories, first levels and all, squashed so that no odd region decides everything."""
     poi_context: bool = True
     """Whether the POIs around a region, at the scales of `pois.context`, stand beside those in it."""
 

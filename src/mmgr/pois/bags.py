@@ -64,6 +64,28 @@ def points_known(tables: PoiTables, regions: gpd.GeoDataFrame) -> NDArray[np.boo
 
 
 @dataclass(frozen=True, slots=True)
+class PolygonCover:
+    """Which polygons of counts cover the ``n`` regions whose counts are known, as :func:`make_bags` decides it."""
+
+    region: NDArray[np.int64]
+    """Region (row) of each pair that meets, in order, shape ``(p,)``."""
+    polygon: NDArray[np.int64]
+    """Polygon (row) of each pair, shape ``(p,)``."""
+    share: NDArray[np.float64]
+    """Part of the region that the polygon covers, shape ``(p,)``."""
+    known: NDArray[np.bool_]
+    """Whether a region's counts are known, shape ``(n,)``."""
+
+    @classmethod
+    def of(cls, tables: PoiTables, regions: gpd.GeoDataFrame) -> PolygonCover:
+        """Lay polygons of counts over regions; regions of which less than half is covered are left out."""
+        owner, polygon, share = _overlap_shares(regions.geometry.to_numpy(), tables.counts.geometry.to_numpy())
+        known = np.bincount(owner, weights=share, minlength=len(regions)) >= _LEAST_COVER
+        keep = known[owner] & (share > 0)
+        return cls(owner[keep], polygon[keep], share[keep], known)
+
+
+@dataclass(frozen=True, slots=True)
 class _Entries:
     """POIs of one kind, each with the region (row) that it belongs to."""
 
@@ -127,12 +149,9 @@ def _reach_km2(shapes: NDArray[np.object_], centres: NDArray[np.object_], radius
 
 
 def _count_entries(tables: PoiTables, regions: gpd.GeoDataFrame) -> _Entries:
-    shapes, polygons = regions.geometry.to_numpy(), tables.counts.geometry.to_numpy()
-    owner, polygon, share = _overlap_shares(shapes, polygons)
+    cover = PolygonCover.of(tables, regions)
+    owner, polygon, share = cover.region, cover.polygon, cover.share
     total = np.bincount(owner, weights=share, minlength=len(regions))
-    keep = (total >= _LEAST_COVER)[owner] & (share > 0)
-    owner, polygon, share = owner[keep], polygon[keep], share[keep]
-    total[total < _LEAST_COVER] = 0.0
     areas = tables.counts["area_km2"].to_numpy(float)
     area_km2 = np.bincount(owner, weights=share * areas[polygon], minlength=len(regions)).astype(np.float64)
     np.divide(area_km2, total, out=area_km2, where=total > 0)

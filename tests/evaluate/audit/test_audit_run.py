@@ -147,14 +147,15 @@ def test_a_wide_poi_radius_sees_into_test_regions(
     assert "`buffer` of 240 m" in named.text
 
 
+@pytest.mark.parametrize("key", ["poi_context_metres", "poi_counts_metres"])
 @pytest.mark.parametrize("images", ["images", None])
 def test_the_context_of_pois_is_a_window(
-    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path, images: str | None
+    store: Callable[..., RegionStore], labelled: Callable[..., Units], tmp_path: Path, images: str | None, key: str
 ) -> None:
     sources = [{"path": tmp_path / "pois.csv", "first_level": "a"}]
     changes = {} if images else {"images": None}
     config = configured(tmp_path, pois={"sources": sources}, **changes)
-    named = findings(config, store(), labelled(), reach=Reach.of({"poi_context_metres": [200.0, 400.0]}))
+    named = findings(config, store(), labelled(), reach=Reach.of({key: [200.0, 400.0]}))
     assert named["overlapping POI windows"].status == "named"
     assert named["overlapping POI windows"].numbers["reach_metres"] == 800
     assert ("overlapping patches" in named) == bool(images)

@@ -48,8 +48,9 @@ class Reach:
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> Reach:
         """Read what the embeddings say of themselves."""
-        pois, images = (provenance.get(name) or () for name in ("poi_context_metres", "image_surroundings_metres"))
-        return cls(max(pois, default=0.0), max(images, default=0.0))
+        names = ("poi_context_metres", "poi_counts_metres", "image_surroundings_metres")
+        points, counts, images = (provenance.get(name) or () for name in names)
+        return cls(max((*points, *counts), default=0.0), max(images, default=0.0))
 
 
 def audit_run(config: Config, store: RegionStore, tasks: list[Scored], keys: Keys, reach: Reach | None = None) -> Audit:
