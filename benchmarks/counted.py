@@ -83,13 +83,15 @@ def count_pois(pois: gpd.GeoDataFrame, zones: gpd.GeoDataFrame, folder: Path) ->
 
 
 def make_cells(zones: gpd.GeoDataFrame, edge: float, path: Path) -> None:
-    """Write the squares whose centre lies in a subzone."""
+    """Write the squares of which POIs are known either way: their centre and half of them lie in subzones."""
     west, south, east, north = zones.total_bounds
     x = np.arange(np.floor(west / edge) * edge, east, edge)
     y = np.arange(np.floor(south / edge) * edge, north, edge)
     corners = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    inside = shapely.contains_xy(zones.union_all(), *(corners + edge / 2).T)
-    squares = shapely.box(*corners[inside].T, *(corners[inside] + edge).T)
+    land = zones.make_valid().union_all()
+    corners = corners[shapely.contains_xy(land, *(corners + edge / 2).T)]
+    squares = shapely.box(*corners.T, *(corners + edge).T)
+    squares = squares[shapely.area(shapely.intersection(squares, land)) >= 0.5 * edge**2]
     gpd.GeoDataFrame({"cell": np.arange(len(squares))}, geometry=squares, crs=METRES).to_file(path)
 
 

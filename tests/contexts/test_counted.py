@@ -9,7 +9,7 @@ import shapely
 from scipy.stats import norm
 from shapely import Polygon, box
 
-from mmgr.contexts.counted import CUTOFF, counted_around
+from mmgr.contexts.counted import CUTOFF, MOST_PLACES, count_field
 from mmgr.pois.tables import PoiTables, Source
 from mmgr.taxonomy import Taxonomy
 
@@ -32,6 +32,10 @@ def counted(polygons: list[Polygon], matrix: list[list[float]], source: list[int
     taxonomy = Taxonomy(("food", "shop"), ("bar", "kiosk"))
     sources = tuple(Source(f"{number}.gpkg") for number in range(max(source, default=0) + 1))
     return PoiTables(taxonomy, points, counts, np.array(matrix, np.float32).reshape(-1, 2), sources)
+
+
+def counted_around(tables: PoiTables, centres: np.ndarray, scales: list[float]) -> np.ndarray:
+    return count_field(tables, centres, scales).densities(centres)
 
 
 def half_planes(edge: float) -> PoiTables:
@@ -99,6 +103,14 @@ def test_what_is_known_of_a_place_does_not_depend_on_the_others() -> None:
     together = counted_around(tables, centres, [120.0, 300.0])
     alone = np.concatenate([counted_around(tables, centres[row : row + 1], [120.0, 300.0]) for row in range(60)])
     np.testing.assert_allclose(alone, together, rtol=1e-6)
+    field = count_field(tables, centres, [120.0, 300.0])
+    parts = [field.densities(centres[start : start + 7]) for start in range(0, 60, 7)]
+    assert np.array_equal(np.concatenate(parts), together)
+
+
+def test_a_polygon_far_larger_than_what_is_seen_costs_what_is_seen() -> None:
+    places = count_field(half_planes(400_000.0), np.zeros((1, 2)), [100.0]).places[0]
+    assert len(places.tree.data) < MOST_PLACES / 10
 
 
 def test_no_polygon_and_no_place_give_nothing() -> None:

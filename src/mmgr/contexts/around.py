@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from mmgr.components import MOST_ROWS, evenly
-from mmgr.contexts.counted import counted_around
+from mmgr.contexts.counted import count_field
 from mmgr.contexts.estimators import FLOOR, ContextVectors
 from mmgr.contexts.groups import groups_of_levels
 from mmgr.contexts.scales import context_scales, counted_scales
@@ -83,7 +83,7 @@ def points_around(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Scales) 
 def counts_around(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Scales) -> Around:
     """Describe regions by the counts of the polygons in and around which they lie; the parameters are those of points.
 
-    It goes as with points, but for the densities, which are those of :func:`mmgr.contexts.counted.counted_around`.
+    It goes as with points, but for the densities, which are those of :class:`mmgr.contexts.counted.CountField`.
     Counts are known where their polygons cover half of a region, as in the region store. `auto` chooses scales by
     :func:`mmgr.contexts.scales.counted_scales`.
     """
@@ -97,14 +97,15 @@ def counts_around(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Scales) 
         chosen = tuple(float(scale) for scale in scales)
     if known.sum() < 2 or not chosen:
         return _nothing(regions)
-    groups = groups_of_levels(tables.taxonomy)
-    table = np.empty((len(centres), len(chosen) * len(groups)), np.float32)
-    for start in range(0, len(table), PART):
-        rows = slice(start, start + PART)
-        densities = groups.total(np.nan_to_num(counted_around(tables, centres[rows], chosen)))
-        table[rows] = np.log(np.float32(FLOOR) + densities).reshape(len(densities), -1)
-    found = squashed_vectors(table, np.ones(len(table), bool), COUNTED_DIMENSIONS)
-    return Around(_placed(found, known), known, tuple(chosen))
+    groups, field = groups_of_levels(tables.taxonomy), count_field(tables, centres, chosen)
+
+    def table(rows: Any) -> Vectors:
+        densities = groups.total(np.nan_to_num(field.densities(centres[rows])))
+        return np.asarray(np.log(np.float32(FLOOR) + densities).reshape(len(densities), -1), np.float32)
+
+    squash = SquashedComponents.of(table(_sample(len(centres))), COUNTED_DIMENSIONS)
+    parts = [squash(table(slice(start, start + PART))) for start in range(0, len(centres), PART)]
+    return Around(_placed(evenly(np.concatenate(parts)), known), known, field.scales)
 
 
 def log_densities(bags: PoiBags, taxonomy: Taxonomy) -> Vectors:
@@ -135,8 +136,12 @@ def squashed_vectors(table: Vectors, known: NDArray[np.bool_], dimensions: int) 
     if known.sum() < 2 or not table.shape[1]:
         return np.zeros((len(table), 0), np.float32)
     rows = table[known]
-    some = np.unique(np.linspace(0, len(rows) - 1, min(MOST_ROWS, len(rows))).round().astype(np.int64))
-    return _placed(evenly(SquashedComponents.of(rows[some], dimensions)(rows)), known)
+    return _placed(evenly(SquashedComponents.of(rows[_sample(len(rows))], dimensions)(rows)), known)
+
+
+def _sample(count: int) -> NDArray[np.int64]:
+    """Return evenly spread rows that tell the components of all: with more, only memory and time grow."""
+    return np.unique(np.linspace(0, count - 1, min(MOST_ROWS, count)).round().astype(np.int64))
 
 
 def _nothing(regions: gpd.GeoDataFrame) -> Around:

@@ -17,6 +17,8 @@ CUTOFF = 4.0
 """Standard deviations beyond which a Gaussian is taken as 0."""
 STEP = 0.5
 """A polygon is seen as places this part of a standard deviation apart, or less."""
+PART = 4096
+"""Places that are looked at together."""
 MOST_PLACES = 65_536
 """A polygon of more places than these is looked at near the regions alone."""
 
@@ -25,16 +27,64 @@ MOST_PLACES = 65_536
 class _Places:
     """Places that stand for polygons at one scale."""
 
-    xy: NDArray[np.float64]
-    """Metres, shape ``(q, 2)``."""
-    polygon: NDArray[np.int64]
-    """Row of the polygon that each stands for, shape ``(q,)``."""
-    area: NDArray[np.float64]
-    """Square metres that each stands for, shape ``(q,)``."""
+    tree: cKDTree
+    """Of the ``q`` places, in metres."""
+    polygon: csr_array
+    """Square metres of which polygon each stands for, shape ``(q, P)``."""
 
 
-def counted_around(tables: PoiTables, centres: NDArray[np.float64], scales: Sequence[float]) -> NDArray[np.float32]:
-    """Return the mean density of POIs around places, by category and scale, where polygons count them.
+@dataclass(frozen=True, slots=True)
+class CountField:
+    """Counts of ``P`` polygons made ready to be averaged around places; build it with :func:`count_field`.
+
+    Every place is looked at by itself, so places may be handed in parts.
+    """
+
+    scales: tuple[float, ...]
+    """Standard deviations in metres."""
+    per_km2: NDArray[np.float64]
+    """POIs per km2 of each polygon and category, shape ``(P, K)``."""
+    source: csr_array
+    """Which source each polygon is of, shape ``(P, sources)``."""
+    counted: NDArray[np.float64]
+    """1 where a source counts a category, shape ``(sources, K)``."""
+    places: tuple[_Places, ...]
+    """At each scale."""
+
+    def densities(self, centres: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the mean density of POIs around places, by scale and category.
+
+        Parameters
+        ----------
+        centres
+            Some of the places, in metres, for which the field was made, shape ``(n, 2)``.
+
+        Returns
+        -------
+        POIs per km2, shape ``(n, S, K)``; NaN where no polygon lies within :data:`CUTOFF` standard deviations.
+        """
+        found = np.full((len(centres), len(self.scales), self.per_km2.shape[1]), np.nan, np.float32)
+        for start in range(0, len(centres), PART):
+            rows = slice(start, start + PART)
+            for scale, (metres, places) in enumerate(zip(self.scales, self.places, strict=True)):
+                found[rows, scale] = self._mean(centres[rows], metres, places)
+        return found
+
+    def _mean(self, centres: NDArray[np.float64], metres: float, places: _Places) -> NDArray[np.float64]:
+        # distances of the pairs within reach alone, as a sparse matrix
+        near = cKDTree(centres).sparse_distance_matrix(places.tree, CUTOFF * metres, output_type="coo_matrix")
+        weight = csr_array(near)
+        weight.sort_indices()  # one order of summation
+        weight.data = np.exp(-0.5 * np.square(weight.data / metres))
+        of_polygon = weight @ places.polygon  # (n, P): the Gaussian's integral over each, but for a factor
+        of_source = (of_polygon @ self.source).toarray()
+        cover = of_source @ self.counted  # (n, K)
+        mean = np.divide(of_polygon @ self.per_km2, cover, out=np.zeros_like(cover), where=cover > 0)
+        return np.where(of_source.any(axis=1, keepdims=True), mean, np.nan)
+
+
+def count_field(tables: PoiTables, centres: NDArray[np.float64], scales: Sequence[float]) -> CountField:
+    """Make the counts of polygons ready to be averaged around places.
 
     A polygon's POIs lie anywhere in it, so that its density is taken as even. The mean of the densities is weighted
     by a Gaussian of the distance, over what polygons cover: beyond the last polygon nothing is known, which is not to
@@ -45,56 +95,44 @@ def counted_around(tables: PoiTables, centres: NDArray[np.float64], scales: Sequ
     tables
         POIs, of which the counts are looked at.
     centres
-        ``n`` places in metres, in the CRS of the tables, shape ``(n, 2)``.
+        All places in metres, in the CRS of the tables, shape ``(n, 2)``; what is far from all of them is left out.
     scales
         ``S`` standard deviations in metres.
-
-    Returns
-    -------
-    POIs per km2, shape ``(n, S, categories)``; NaN where no polygon lies within :data:`CUTOFF` standard deviations.
     """
     polygons = tables.counts.geometry.to_numpy()
     source = tables.counts["source"].to_numpy()
-    densities = tables.count_matrix / tables.counts["area_km2"].to_numpy(float)[:, None]  # (P, K)
     counted = np.zeros((len(tables.sources), len(tables.taxonomy)))
     for number in np.unique(source):
         counted[number] = tables.count_matrix[source == number].any(axis=0)
-    found = np.full((len(centres), len(scales), len(tables.taxonomy)), np.nan, np.float32)
-    for scale, metres in enumerate(scales):
-        weight = _weights(polygons, centres, metres)  # (n, P)
-        by_source = np.stack([weight[:, source == number].sum(axis=1) for number in range(len(tables.sources))], axis=1)
-        cover = by_source @ counted  # (n, K)
-        found[:, scale] = np.divide(weight @ densities, cover, out=np.zeros_like(cover), where=cover > 0)
-        found[by_source.sum(axis=1) == 0, scale] = np.nan
-    return found
-
-
-def _weights(polygons: NDArray[np.object_], centres: NDArray[np.float64], metres: float) -> csr_array:
-    """Return the integral of the Gaussian around each centre over each polygon, but for a factor, shape ``(n, P)``."""
-    reach = CUTOFF * metres
-    places = _places(polygons, centres, step=STEP * metres, reach=reach)
-    # distances of the pairs within reach alone, as a sparse matrix
-    weight = csr_array(cKDTree(centres).sparse_distance_matrix(cKDTree(places.xy), reach).tocsr())
-    weight.sort_indices()  # one order of summation
-    weight.data = np.exp(-0.5 * np.square(weight.data / metres))
-    stands_for = (places.area, (np.arange(len(places.xy)), places.polygon))
-    return csr_array(weight @ csr_array(stands_for, shape=(len(places.xy), len(polygons))))
+    ones = (np.ones(len(source)), (np.arange(len(source)), source))
+    return CountField(
+        scales=tuple(float(scale) for scale in scales),
+        per_km2=tables.count_matrix / tables.counts["area_km2"].to_numpy(float)[:, None],
+        source=csr_array(ones, shape=(len(source), len(tables.sources))),
+        counted=counted,
+        places=tuple(_places(polygons, centres, step=STEP * scale, reach=CUTOFF * scale) for scale in scales),
+    )
 
 
 def _places(polygons: NDArray[np.object_], centres: NDArray[np.float64], *, step: float, reach: float) -> _Places:
     """Return the places that stand for the polygons within reach of any centre."""
     xy, number, area = [np.zeros((0, 2))], [np.zeros(0, np.int64)], [np.zeros(0)]
-    centre, near = shapely.STRtree(polygons).query(shapely.points(centres), predicate="dwithin", distance=reach)
+    # squares of the reach stand for the centres in them, which may be millions
+    low = reach * (np.unique(np.floor(centres / reach), axis=0) - 1)
+    high = low + 3 * reach
+    square, near = shapely.STRtree(polygons).query(shapely.box(*low.T, *high.T), predicate="intersects")
     order = np.argsort(near, kind="stable")
-    centre, near = centre[order], near[order]
+    square, near = square[order], near[order]
     first = np.searchsorted(near, np.arange(len(polygons) + 1))
     for polygon in np.unique(near):
-        own = centres[centre[first[polygon] : first[polygon + 1]]]
-        places, each = _lattice(polygons[polygon], step, own.min(axis=0) - reach, own.max(axis=0) + reach)
+        own = square[first[polygon] : first[polygon + 1]]
+        places, each = _lattice(polygons[polygon], step, low[own].min(axis=0), high[own].max(axis=0))
         xy.append(places)
         number.append(np.full(len(places), polygon))
         area.append(np.full(len(places), each))
-    return _Places(np.concatenate(xy), np.concatenate(number), np.concatenate(area))
+    places = np.concatenate(xy)
+    stands_for = (np.concatenate(area), (np.arange(len(places)), np.concatenate(number)))
+    return _Places(cKDTree(places), csr_array(stands_for, shape=(len(places), len(polygons))))
 
 
 def _lattice(
