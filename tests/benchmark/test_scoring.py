@@ -41,7 +41,7 @@ def test_scores_and_differences_are_those_of_the_evaluation(tmp_path: Path) -> N
     settings = Evaluate(folds=3, seeds=2, block=300.0, buffer=0.0, probes=("ridge",), splits=("blocks",))
     rng = np.random.default_rng(1)
     features = {name: rng.normal(size=(144, 4)).astype(np.float32) for name in ("image", "poi", "mmgr")}
-    rows = [Scored(name, f"key of {name}", vectors) for name, vectors in features.items()]
+    rows = [Scored(name, vectors) for name, vectors in features.items()]
     scorer = Scorer(tmp_path / "predictions", settings, "ridge", 100.0, 0)
     found, chosen = scorer.score(units.task, units, rows, [["image"], ["poi"]], "mmgr")
     expected = score_features(units, features, settings, edge=100.0, seed=0, main="mmgr")
@@ -57,6 +57,12 @@ def test_scores_and_differences_are_those_of_the_evaluation(tmp_path: Path) -> N
     assert again.records == found.records
     assert chosen_again == chosen
     assert NAME in own
+    # and other vectors of a row of the same name are scored anew
+    features |= {"poi": rng.normal(size=(144, 4)).astype(np.float32)}
+    rows = [Scored(name, vectors) for name, vectors in features.items()]
+    changed, _ = scorer.score(units.task, units, rows, [], "mmgr")
+    expected = score_features(units, features, settings, edge=100.0, seed=0, main="mmgr")
+    assert [score.metrics for score in changed.records] == [score.metrics for score in expected.records]
 
 
 def census(folder: Path, people: np.ndarray) -> Units:
@@ -74,7 +80,7 @@ def test_new_values_of_a_shapefile_are_scored_anew(tmp_path: Path) -> None:
     scorer = Scorer(tmp_path / "predictions", settings, "ridge", 100.0, 0)
     rng = np.random.default_rng(0)
     vectors, old, new = rng.normal(size=(100, 4)).astype(np.float32), *rng.normal(size=(2, 100))
-    rows = [Scored("mmgr", "key", vectors)]
+    rows = [Scored("mmgr", vectors)]
     for people in (old, new):
         units = census(tmp_path, people)
         scores, _ = scorer.score(units.task, units, rows, [], "mmgr")

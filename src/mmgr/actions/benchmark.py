@@ -114,7 +114,7 @@ def _score(
     *,
     concatenated: bool,
 ) -> tuple[Scores, dict[str, Any]]:
-    scored = [Scored(row.name, row.key, vectors_of(layout.benchmark / "rows" / row.name), row.parts) for row in made]
+    scored = [Scored(row.name, vectors_of(layout.benchmark / "rows" / row.name), row.parts) for row in made]
     of_kind = [[row.name for row in made if row.kind == kind] for kind in ("image", "poi")]
     groups = of_kind if concatenated and all(of_kind) else []
     found, chosen = [], {}

@@ -29,11 +29,16 @@ class Scored:
     """The vectors of a row that was made."""
 
     name: str
-    key: str
     vectors: NDArray[np.float32]
     """Shape ``(n, d)``."""
     parts: Widths = ()
     """Columns of each of its parts, which the probe weighs."""
+
+    @property
+    def key(self) -> str:
+        """A hash of the vectors and their parts: of others nothing is read that was predicted before."""
+        shape = f"{self.vectors.shape} {self.vectors.dtype} {self.parts} ".encode()
+        return hashlib.sha256(shape + np.ascontiguousarray(self.vectors).tobytes()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
