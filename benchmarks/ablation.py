@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pages import write_page
 
 from mmgr import Run
-from mmgr.actions.embed import centres_of, inside_vectors
+from mmgr.actions.embed import inside_vectors
 from mmgr.bench.machine import machine
 from mmgr.benchmark.texture import describe_patch
 from mmgr.config import Evaluate
@@ -40,6 +40,7 @@ from mmgr.learn.pretrain import pretrain
 from mmgr.learn.recipes import RECIPES, Recipe
 from mmgr.learn.surroundings import image_part
 from mmgr.pois import PoiTables
+from mmgr.regions import centres_of
 from mmgr.store import RegionStore
 from mmgr.synth import Settings, write_city
 

@@ -96,6 +96,11 @@ def polygon_bounds(settings: Regions) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
+def centres_of(regions: gpd.GeoDataFrame) -> NDArray[np.float64]:
+    """Return the centres of regions in metres, shape ``(n, 2)``."""
+    return np.asarray(regions.geometry.centroid.get_coordinates().to_numpy(), np.float64)
+
+
 def region_edge(regions: gpd.GeoDataFrame) -> float:
     """Return the edge in metres of a square as large as the median region."""
     return float(np.sqrt(np.median(regions.area.to_numpy())))

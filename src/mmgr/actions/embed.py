@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from mmgr.embeddings import write_embeddings
 from mmgr.files import read_json, write_aside
 from mmgr.layout import Layout
 from mmgr.pois import PoiTables
+from mmgr.regions import centres_of
 from mmgr.store import PoiBags, RegionStore
 from mmgr.taxonomy import Taxonomy
 
@@ -165,8 +165,3 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
         parts["poi"] = poi
     files = read_json(layout.bundle / "manifest.json").get("files", {})
     return parts, {**facts, "bundle": files}
-
-
-def centres_of(regions: gpd.GeoDataFrame) -> NDArray[np.float64]:
-    """Return the centres of regions in metres, shape ``(n, 2)``."""
-    return np.asarray(regions.geometry.centroid.get_coordinates().to_numpy(), np.float64)

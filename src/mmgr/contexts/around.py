@@ -19,7 +19,7 @@ from mmgr.contexts.scales import context_scales, counted_scales
 from mmgr.contexts.squashed import SquashedComponents
 from mmgr.pois import PoiTables
 from mmgr.pois.bags import PolygonCover, points_known
-from mmgr.regions import region_edge
+from mmgr.regions import centres_of, region_edge
 from mmgr.store import PoiBags
 from mmgr.taxonomy import Taxonomy
 
@@ -66,7 +66,7 @@ def points_around(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Scales) 
     if scales == "auto":
         places = tables.points.geometry.get_coordinates().to_numpy()
         there = regions[known]
-        chosen = context_scales(places, _centres(there), there["group"], edge=region_edge(regions))
+        chosen = context_scales(places, centres_of(there), there["group"], edge=region_edge(regions))
     else:
         chosen = tuple(scales)
     if known.sum() < 2 or not chosen:
@@ -88,7 +88,7 @@ def counts_around(tables: PoiTables, regions: gpd.GeoDataFrame, scales: Scales) 
     :func:`mmgr.contexts.scales.counted_scales`.
     """
     cover = PolygonCover.of(tables, regions)
-    known, centres = cover.known, _centres(regions[cover.known])
+    known, centres = cover.known, centres_of(regions[cover.known])
     chosen: Sequence[float]
     if scales == "auto":
         widths = np.sqrt(shapely.area(tables.counts.geometry.to_numpy()[np.unique(cover.polygon)]))
@@ -153,7 +153,3 @@ def _placed(vectors: Vectors, known: NDArray[np.bool_]) -> Vectors:
     placed = np.tile(vectors.mean(axis=0, dtype=np.float64).astype(np.float32), (len(known), 1))
     placed[known] = vectors
     return placed
-
-
-def _centres(regions: gpd.GeoDataFrame) -> NDArray[np.float64]:
-    return np.asarray(regions.geometry.centroid.get_coordinates().to_numpy(), np.float64)

@@ -101,15 +101,12 @@ def count_field(tables: PoiTables, centres: NDArray[np.float64], scales: Sequenc
     """
     polygons = tables.counts.geometry.to_numpy()
     source = tables.counts["source"].to_numpy()
-    counted = np.zeros((len(tables.sources), len(tables.taxonomy)))
-    for number in np.unique(source):
-        counted[number] = tables.count_matrix[source == number].any(axis=0)
     ones = (np.ones(len(source)), (np.arange(len(source)), source))
     return CountField(
         scales=tuple(float(scale) for scale in scales),
         per_km2=tables.count_matrix / tables.counts["area_km2"].to_numpy(float)[:, None],
         source=csr_array(ones, shape=(len(source), len(tables.sources))),
-        counted=counted,
+        counted=tables.counted.astype(float),
         places=tuple(_places(polygons, centres, step=STEP * scale, reach=CUTOFF * scale) for scale in scales),
     )
 

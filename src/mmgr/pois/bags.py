@@ -193,9 +193,6 @@ def _mean_densities(
     from scipy import sparse  # noqa: PLC0415 - slow to import, and points need none of it
 
     source = tables.counts["source"].to_numpy()
-    counted = np.zeros((len(tables.sources), len(tables.taxonomy)))
-    for number in np.unique(source):
-        counted[number] = tables.count_matrix[source == number].any(axis=0)
     regions = int(owner.max(initial=-1)) + 1
     weights = sparse.csr_array(
         (share / tables.counts["area_km2"].to_numpy(float)[polygon], (owner, polygon)), shape=(regions, len(source))
@@ -205,7 +202,7 @@ def _mean_densities(
     region, category = summed.tocoo().coords
     by_source = np.zeros((regions, len(tables.sources)))
     np.add.at(by_source, (owner, source[polygon]), share)
-    cover = (by_source[region] * counted.T[category]).sum(axis=1)
+    cover = (by_source[region] * tables.counted.T[category]).sum(axis=1)
     return region.astype(np.int64), category.astype(np.int32), summed.data / cover
 
 

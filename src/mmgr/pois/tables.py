@@ -65,6 +65,14 @@ class PoiTables:
         """The polygon inside which each source is complete, None where none was given."""
         return tuple(source.area for source in self.sources)
 
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Whether a source counts a category, shape ``(sources, categories)``."""
+        found, source = np.zeros((len(self.sources), len(self.taxonomy)), bool), self.counts["source"].to_numpy()
+        for number in np.unique(source):
+            found[number] = self.count_matrix[source == number].any(axis=0)
+        return found
+
     def save(self, folder: Path) -> None:
         """Write ``pois.parquet``, ``poi_units.parquet``, ``poi_sources.json`` and ``taxonomy.json``."""
         with explained_writes(folder):
