@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from mmgr.gaussian import gaussian_weights
 from mmgr.pois.tables import PoiTables
 
 CUTOFF = 4.0
@@ -71,11 +72,7 @@ class CountField:
         return found
 
     def _mean(self, centres: NDArray[np.float64], metres: float, places: _Places) -> NDArray[np.float64]:
-        # distances of the pairs within reach alone, as a sparse matrix
-        near = cKDTree(centres).sparse_distance_matrix(places.tree, CUTOFF * metres, output_type="coo_matrix")
-        weight = csr_array(near)
-        weight.sort_indices()  # one order of summation
-        weight.data = np.exp(-0.5 * np.square(weight.data / metres))
+        weight = gaussian_weights(centres, places.tree, scale=metres, cutoff=CUTOFF)
         of_polygon = weight @ places.polygon  # (n, P): the Gaussian's integral over each, but for a factor
         of_source = (of_polygon @ self.source).toarray()
         cover = of_source @ self.counted  # (n, K)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from mmgr.components import Components, evenly, of_unit_variance
+from mmgr.gaussian import gaussian_weights
 from mmgr.learn.recipes import Recipe
 
 CUTOFF = 3.0
@@ -146,10 +147,7 @@ def _weighted_means(
     means = np.zeros((len(centres), values.shape[1]), np.float32)
     for start in range(0, len(centres), PART):
         rows = slice(start, start + PART)
-        # distances of the pairs within reach alone, as a sparse matrix
-        near = cKDTree(centres[rows]).sparse_distance_matrix(tree, CUTOFF * scale, output_type="coo_matrix").tocsr()
-        near.sort_indices()  # one order of summation
-        near.data = np.exp(-0.5 * np.square(near.data / scale))
+        near = gaussian_weights(centres[rows], tree, scale=scale, cutoff=CUTOFF)
         total = np.asarray(near.sum(axis=1)).ravel()
         means[rows] = np.divide(
             near @ values, total[:, None], out=np.zeros((len(total), values.shape[1])), where=total[:, None] > 0
