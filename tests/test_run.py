@@ -19,6 +19,7 @@ import pytest
 import rasterio
 
 import mmgr
+from mmgr import cli
 from mmgr.embeddings import read_embeddings
 from mmgr.run import STAGES
 
@@ -341,11 +342,11 @@ class TestKilled:
         city_yaml.write_text(text)
         whole = city_yaml.with_name("whole.yaml")
         whole.write_text(text.replace("output: output", "output: whole"))
-        assert call("run", whole).returncode == 0
+        mmgr.Run(whole).all()
         killed_in = set()
         for wait in ("regions.unfinished", "pretrain/checkpoints", "evaluation"):
             killed_in.add(kill_when(city_yaml, wait))
-        assert call("run", city_yaml).returncode == 0
+        mmgr.Run(city_yaml).all()
         assert "pretrain/checkpoints" in killed_in, "the kill came too late to show anything"
         folder = city_yaml.parent
         for part in ("embeddings", "image", "poi", "random"):
@@ -399,11 +400,12 @@ class TestFromPython:
 
 
 class TestInit:
-    def test_a_configuration_that_init_wrote_runs(self, city: City) -> None:
+    def test_a_configuration_that_init_wrote_runs(self, city: City, capsys: pytest.CaptureFixture[str]) -> None:
         path = city.folder / "mine.yaml"
         words = ["init", "--images", city.images, "--pois", city.pois, "--labels", city.labels, "--config", path]
-        result = call(*words)
-        assert result.returncode == 0, result.stderr
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(word) for word in words])
+        assert not stop.value.code
         text = path.read_text()
         for found in (
             "pixels of 2.00 m",
@@ -414,9 +416,11 @@ class TestInit:
         ):
             assert found in text, text
         path.write_text(text.replace("encoder: resnet18", "encoder: test_resnet\n  epochs: 1\n  crop: 32"))
-        result = call("run", path)
-        assert result.returncode == 0, result.stderr
-        assert "[image, POI]" in result.stdout
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["run", str(path)])
+        assert not stop.value.code
+        assert "[image, POI]" in capsys.readouterr().out
 
     def test_info_describes_every_artefact(self, city_yaml: Path) -> None:
         run = mmgr.Run(city_yaml)

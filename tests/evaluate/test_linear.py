@@ -32,9 +32,11 @@ def squared_error(model: Ridge, X: np.ndarray, y: np.ndarray) -> float:
     return -float(((model.predict(X) - y) ** 2).sum())
 
 
+@pytest.mark.parametrize("dims", [5, 200])
 @pytest.mark.parametrize("alpha", [0.1, 10.0])
-def test_softmax_regression_of_classes_is_scikit_learns_logistic_regression(alpha: float) -> None:
-    X, y = sample(80, 5)
+def test_softmax_regression_of_classes_is_scikit_learns_logistic_regression(alpha: float, dims: int) -> None:
+    X, y = sample(80, dims)
+    X[:, 1] *= 30
     codes = np.digitize(y, np.quantile(y, [0.3, 0.7]))
     ours = SoftmaxRegression(alphas=(alpha,)).fit(X, np.eye(3)[codes])
     trusted = LogisticRegression(C=1 / alpha, tol=1e-8, max_iter=2000).fit(X, codes)
@@ -63,6 +65,13 @@ def test_softmax_regression_chooses_the_penalty_of_the_least_divergence_on_the_i
         fits = [(LogisticRegression(C=1 / alpha, max_iter=2000).fit(X[fit], codes[fit]), held) for fit, held in inner]
         losses.append(sum(log_loss(codes[h], m.predict_proba(X[h]), labels=[0, 1, 2]) * len(h) for m, h in fits))
     assert ours.alpha_ == ours.alphas[int(np.argmin(losses))]
+
+
+def test_features_that_are_all_alike_give_the_mean_of_shares() -> None:
+    shares = np.eye(3)[np.arange(30) % 3] * 0.5 + 1 / 6
+    for dims in (2, 50):
+        predicted = SoftmaxRegression().fit(np.full((30, dims), 7.0), shares).predict(np.full((2, dims), 7.0))
+        np.testing.assert_allclose(predicted, 1 / 3, atol=1e-6)
 
 
 def test_a_class_that_is_never_met_gets_next_to_nothing() -> None:

@@ -27,9 +27,10 @@ SMALL = {
 }
 
 
-def shrink(path: Path, *tasks: str) -> None:
+def shrink(path: Path, *tasks: str, intervals: bool = True) -> None:
     """Let a made city's configuration run in seconds, with some of its tasks."""
     content = yaml.safe_load(path.read_text(encoding="utf-8")) | SMALL
+    content["evaluate"] = SMALL["evaluate"] | ({} if intervals else {"intervals": []})
     content["tasks"] = [task for task in content["tasks"] if task["name"] in tasks]
     assert len(content["tasks"]) == len(tasks)
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -43,7 +44,8 @@ def test_the_whole_pipeline_runs_on_two_made_cities(layout: str, tmp_path: Path)
     settings = Settings(**size, layout=layout, dates=1 + (layout == "scattered"), dirt=dirt)
     made = write_city(folder, settings)
     mmgr.load_config(folder / "city.yaml")
-    shrink(folder / "city.yaml", "population", "function", "population_of_tracts")
+    tasks = ("population", "function", "population_of_tracts")
+    shrink(folder / "city.yaml", *tasks, intervals=layout == "contiguous")
     run = mmgr.Run(folder / "city.yaml")
     run.all()
     store = mmgr.RegionStore(run.layout.regions)

@@ -21,6 +21,8 @@ ALPHAS = tuple(np.logspace(-2, 6, 17))
 """Penalties that ridge regression chooses from."""
 _PATIENCE = 2
 """Of softmax regression, weaker penalties that may do no better before no weaker one is tried."""
+_ROUGH, _FINE = 1e-4, 1e-5
+"""Largest gradient of softmax regression, in steps by which the divergence bends by 1: to choose, and to keep."""
 
 
 class BlockRidge(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
@@ -111,10 +113,11 @@ class SoftmaxRegression(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         features, shares = np.asarray(X, np.float64), np.asarray(y, np.float64)
         parts = inner_folds(None, units=len(features), seed=0) if inner is None else inner
         self.alpha_ = self._choose(features, shares, parts) if len(parts) else float(np.median(self.alphas))
-        start = None
-        for alpha in sorted((a for a in self.alphas if a >= self.alpha_), reverse=True):
-            start = _fit_softmax(features, shares, alpha, start)
-        self.weights_ = np.asarray(start)
+        path = _SoftmaxPath(features, shares)
+        for alpha in sorted((a for a in self.alphas if a > self.alpha_), reverse=True):
+            path.follow(alpha, tolerance=_ROUGH)
+        path.follow(self.alpha_, tolerance=_FINE)
+        self.weights_ = path.weights()
         return self
 
     @property
@@ -137,13 +140,12 @@ class SoftmaxRegression(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         Weak ones take the longest to fit. They are not tried any more once :data:`_PATIENCE` have done no better.
         """
         best, least, since = float(max(self.alphas)), np.inf, 0
-        starts: list[Matrix | None] = [None] * len(parts)
+        paths = [_SoftmaxPath(X[fit], y[fit]) for fit, _ in parts]
         for alpha in sorted(self.alphas, reverse=True):
             error = 0.0
-            for number, (fit, held) in enumerate(parts):
-                weights = _fit_softmax(X[fit], y[fit], alpha, starts[number], tolerance=1e-4)
-                error -= float((y[held] * log_softmax(_scores(X[held], weights), axis=1)).sum())
-                starts[number] = weights
+            for path, (_, held) in zip(paths, parts, strict=True):
+                path.follow(alpha, tolerance=_ROUGH)
+                error -= float((y[held] * log_softmax(_scores(X[held], path.weights()), axis=1)).sum())
             if error < least:
                 best, least, since = float(alpha), error, 0
             else:
@@ -158,20 +160,51 @@ def _scores(X: Matrix, weights: Matrix) -> Matrix:
     return np.asarray(X @ weights[:-1] + weights[-1])
 
 
-def _fit_softmax(X: Matrix, y: Matrix, alpha: float, start: Matrix | None, *, tolerance: float = 1e-5) -> Matrix:
-    shape = (X.shape[1] + 1, y.shape[1])
-    if start is None:
-        start = np.zeros(shape)
-        # classes that are never met get a score from which exp does not vanish
-        start[-1] = np.log(np.maximum(y.mean(axis=0), 1e-6))
+class _SoftmaxPath:
+    """Softmax regression of the same units under one penalty after another, each begun where the last one ended.
 
-    def loss(flat: Matrix) -> tuple[float, Matrix]:
-        weights = flat.reshape(shape)
-        logs = log_softmax(_scores(X, weights), axis=1)
-        wrong = np.exp(logs) - y  # (n, k)
-        gradient = np.vstack([X.T @ wrong + alpha * weights[:-1], wrong.sum(axis=0)])
-        value = -(y * logs).sum() + alpha / 2 * (weights[:-1] ** 2).sum()
-        return float(value) / len(X), gradient.ravel() / len(X)
+    Scores are sought along the principal axes of the features, of which there are no more than units, and in steps
+    that count as much as the divergence there bends: twice as fast as in the features' own columns.
+    """
 
-    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200, "gtol": tolerance})
-    return np.asarray(found.x.reshape(shape))
+    def __init__(self, X: Matrix, y: Matrix) -> None:
+        self._y, self._mean, level = y, X.mean(axis=0), y.mean(axis=0)
+        centred = X - self._mean
+        if len(X) < X.shape[1]:
+            values, vectors = np.linalg.eigh(centred @ centred.T)
+            kept = values > values[-1] * 1e-12
+            lengths = np.sqrt(values[kept])
+            self._places, self._axes = vectors[:, kept] * lengths, centred.T @ vectors[:, kept] / lengths
+        else:
+            values, self._axes = np.linalg.eigh(centred.T @ centred)
+            self._places, kept = centred @ self._axes, np.ones(len(values), bool)
+        self._sizes = np.maximum(values[kept], 0)[:, None]
+        bend = np.maximum(level, 1e-3)
+        self._bend = bend * (1 - bend) + 1e-6
+        # one row an axis, and the intercept; classes that are never met get a score from which exp does not vanish
+        self._found = np.zeros((len(self._sizes) + 1, y.shape[1]))
+        self._found[-1] = np.log(np.maximum(level, 1e-6))
+
+    def follow(self, alpha: float, *, tolerance: float) -> None:
+        """Go on to the least ``sum_i KL_i + alpha / 2 * |W|^2``, until no step promises more than the tolerance."""
+        places, y, units = self._places, self._y, len(self._y)
+        # the loss of a unit bends by about 1 along each step: what remains is half the square of its gradient
+        bends = np.maximum(alpha + self._sizes * self._bend, 1e-12) / units
+        steps = np.vstack([np.sqrt(bends), np.sqrt(self._bend)])
+
+        def loss(flat: Matrix) -> tuple[float, Matrix]:
+            weights = flat.reshape(steps.shape) / steps
+            logs = log_softmax(_scores(places, weights), axis=1)
+            wrong = np.exp(logs) - y  # (n, k)
+            gradient = np.vstack([places.T @ wrong + alpha * weights[:-1], wrong.sum(axis=0)]) / steps
+            value = -(y * logs).sum() + alpha / 2 * (weights[:-1] ** 2).sum()
+            return float(value) / units, gradient.ravel() / units
+
+        start = (self._found * steps).ravel()
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200, "gtol": tolerance})
+        self._found = found.x.reshape(steps.shape) / steps
+
+    def weights(self) -> Matrix:
+        """Return weights of the features, shape ``(d + 1, k)``; the last row is the intercept."""
+        weights = self._axes @ self._found[:-1]
+        return np.vstack([weights, self._found[-1] - self._mean @ weights])
