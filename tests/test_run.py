@@ -377,6 +377,12 @@ def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def small_encoder(text: str) -> str:
+    """Return a configuration that `mmgr init` wrote with an encoder small enough for a test."""
+    named = text.replace("encoder: tf_efficientnet_lite0", "encoder: test_resnet\n  epochs: 1\n  crop: 32")
+    return named.replace("weights: shipped", "weights: random")
+
+
 class TestFromPython:
     def test_the_example_of_the_readme(self, city: City, monkeypatch: pytest.MonkeyPatch) -> None:
         blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -390,7 +396,7 @@ class TestFromPython:
 
         def shrink() -> None:
             path = city.folder / "city.yaml"
-            changed = path.read_text().replace("encoder: resnet18", "encoder: test_resnet\n  epochs: 1\n  crop: 32")
+            changed = small_encoder(path.read_text())
             path.write_text(changed)
 
         names: dict[str, object] = {"shrink": shrink}
@@ -415,7 +421,9 @@ class TestInit:
             "column: population",
         ):
             assert found in text, text
-        path.write_text(text.replace("encoder: resnet18", "encoder: test_resnet\n  epochs: 1\n  crop: 32"))
+        assert "encoder: tf_efficientnet_lite0" in text
+        assert "weights: shipped" in text
+        path.write_text(small_encoder(text))
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             cli.main(["run", str(path)])

@@ -81,14 +81,15 @@ class Pretrain(Section):
     bundle: Path | None = None
     """A bundle to use as it is, instead of a training: of `mmgr import-checkpoint`, or of another run."""
     encoder: str | None = None
-    """Any `timm` model, as `timm` or the hub (`hf-hub:timm/...`) names it; `resnet18` by default, `resnet50` as
-    published."""
-    weights: Path | Literal["random", "pretrained"] = "random"
-    """`pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as
-    `resnet50.a1_in1k`, those of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or
-    of torchgeo. Of torchvision's models these are ResNet, ResNeXt, DenseNet, ViT, ConvNeXt and Swin (both versions);
-    VGG, EfficientNet, MobileNet and RegNet are built of other blocks in `timm`, and refused. Weights for three bands
-    become those of other images by `timm`'s convention."""
+    """Any `timm` model, as `timm` or the hub (`hf-hub:timm/...`) names it; by default `resnet18`, `resnet50` as
+    published, and with `weights: shipped` the encoder that those are of."""
+    weights: Path | Literal["random", "shipped", "pretrained"] = "random"
+    """`shipped` are ImageNet weights of `tf_efficientnet_lite0` that come with the package and need no network;
+    `pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as `resnet50.a1_in1k`, those
+    of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or of torchgeo. Of
+    torchvision's models these are ResNet, ResNeXt, DenseNet, ViT, ConvNeXt and Swin (both versions); VGG, EfficientNet,
+    MobileNet and RegNet are built of other blocks in `timm`, and refused. Weights for three bands become those of other
+    images by `timm`'s convention."""
     weights_bands: tuple[Count, ...] | None = None
     """Bands of the file's first layer that the images' bands are, counted from 1, where it has others: `[4, 3, 2]`
     are red, green and blue of weights for Sentinel-2's 13 bands."""

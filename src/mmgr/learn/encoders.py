@@ -16,6 +16,7 @@ from mmgr.errors import ConfigError
 from mmgr.learn.augment import IMAGENET_MEAN, IMAGENET_STD, band_statistics
 from mmgr.learn.edges import first_line
 from mmgr.learn.recipes import Recipe
+from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER, shipped_weights
 from mmgr.learn.weights import load_weights
 
 
@@ -29,7 +30,7 @@ def image_encoder(
     name
         A `timm` model, with the tag of its weights or without.
     weights
-        `random`, `pretrained` (asks the `timm` hub), or the path of a safetensors file.
+        `random`, `shipped` (with the package), `pretrained` (asks the `timm` hub), or the path of a safetensors file.
     bands
         Bands of an image.
     crop
@@ -40,8 +41,8 @@ def image_encoder(
     Raises
     ------
     ConfigError
-        If `timm` has no such model, its weights cannot be had, it cannot see images of this size, or it does not
-        make one vector of them.
+        If `timm` has no such model, its weights cannot be had or do not ship with the package, it cannot see images of
+        this size, or it does not make one vector of them.
     ArtefactError
         If a file of weights belongs to another architecture, patch size or number of bands.
     """
@@ -55,7 +56,8 @@ def image_encoder(
     if weights == "pretrained":
         encoder = _pretrained(name, made)
     elif weights != "random":
-        load_weights(encoder, Path(weights), name=name, bands=weights_bands)
+        path = _shipped(name) if weights == SHIPPED else Path(weights)
+        load_weights(encoder, path, name=name, bands=weights_bands)
     return encoder, _features(encoder, name, bands, crop)
 
 
@@ -118,7 +120,8 @@ def _pretrained(name: str, made: dict[str, int]) -> nn.Module:
     except Exception as error:
         raise ConfigError(
             f"pretrain.weights: the pretrained weights of {name} cannot be had ({first_line(error)}). They need a "
-            "network, or an earlier download; set `weights: random`, or give the path of a safetensors file."
+            f"network, or an earlier download; set `weights: {SHIPPED}` for {SHIPPED_ENCODER}, which needs none, or "
+            "`weights: random`, or give the path of a safetensors file."
         ) from error
     there = (_stated(encoder).get("input_size") or (3,))[0]
     if there != made["in_chans"]:
@@ -126,6 +129,16 @@ def _pretrained(name: str, made: dict[str, int]) -> nn.Module:
             "%s: its weights for %d bands become weights for %d by timm's convention", name, there, made["in_chans"]
         )
     return encoder
+
+
+def _shipped(name: str) -> Path:
+    """Return the file that ships with the package, for the one encoder that has one."""
+    if name.partition(".")[0] != SHIPPED_ENCODER:
+        raise ConfigError(
+            f"pretrain.weights: only weights of {SHIPPED_ENCODER} ship with the package, and pretrain.encoder is "
+            f"{name}. Set `encoder: {SHIPPED_ENCODER}`, or `weights: pretrained`, which asks the `timm` hub."
+        )
+    return shipped_weights()
 
 
 def _stated(encoder: nn.Module) -> dict[str, Any]:

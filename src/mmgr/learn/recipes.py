@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mmgr.config import Count, Fraction, Positive, Pretrain
+from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -53,7 +54,8 @@ class Recipe(Choices):
     encoder: str = "resnet18"
     """Any `timm` model; `hf-hub:timm/` before its name means the same."""
     weights: str = "random"
-    """`random`, `pretrained` (asks the `timm` hub), or the path of a safetensors file."""
+    """`random`, `shipped` (with the package, of one encoder), `pretrained` (asks the `timm` hub), or the path of a
+    safetensors file."""
     weights_bands: tuple[Count, ...] | None = None
     """Which bands of a file's first layer are those of the images, counted from 1."""
     crop: Count = 112
@@ -260,7 +262,7 @@ _PUBLISHED = Recipe(
 )
 
 RECIPES: dict[str, Recipe] = {
-    # ours, the default; what each of its choices earns, an ablation has yet to show
+    # ours, the default; what its choices earn stands in docs/results/ablation.md
     "mmgr": Recipe(),
     # the published choices; what its code did not mean is repaired: drops of the learning rate persist,
     # the last batch is kept, small sets train. Its two Adams are one: Adam treats each weight alone.
@@ -295,7 +297,7 @@ def resolve(settings: Pretrain) -> Recipe:
     """Return the recipe that a configuration names, with the configuration's own choices laid over it."""
     recipe = RECIPES[settings.recipe]
     changes: dict[str, Any] = {
-        "encoder": settings.encoder,
+        "encoder": settings.encoder or (SHIPPED_ENCODER if settings.weights == SHIPPED else None),
         "weights": str(settings.weights),
         "weights_bands": settings.weights_bands,
         "crop": settings.crop,

@@ -114,6 +114,8 @@ def encoder_weights(
         If the weights are of another architecture, patch size or number of bands.
     """
     wanted = encoder.state_dict()
+    # files in half precision are reckoned with in full
+    found = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
     weights = _without_prefix(found, _first_layers(encoder), wanted, source, prefix)
     weights = {key: value for key, value in weights.items() if key in wanted or not _is_head(key, encoder)}
     for layer in _first_layers(encoder):

@@ -11,6 +11,7 @@ from pyproj import CRS
 from mmgr.config import Config, load_config, parse_config
 from mmgr.errors import ConfigError
 from mmgr.files import write_text
+from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER
 from mmgr.pois import check_overlap, known_shapes, read_pois, settle_outside
 from mmgr.propose.columns import quoted
 from mmgr.propose.images import ImageryFacts, images_section, look_at_images
@@ -122,8 +123,8 @@ def _pretrain_section(*, with_pois: bool) -> list[str]:
         "  recipe: mmgr              # contrasts views of an image, and images with POIs"
         if with_pois
         else "  recipe: simclr            # images alone: there are no POIs",
-        "  encoder: resnet18         # any timm model",
-        "  weights: random           # `pretrained` asks the timm hub; or a safetensors file",
+        f"  encoder: {SHIPPED_ENCODER}   # any timm model, such as resnet18",
+        f"  weights: {SHIPPED}          # of ImageNet, with the package; or random; or pretrained: asks the timm hub",
         "  # epochs: 20",
     ]
 

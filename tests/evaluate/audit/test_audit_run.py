@@ -320,6 +320,8 @@ def test_what_an_encoder_of_elsewhere_has_seen_is_not_claimed(tmp_path: Path) ->
     assert foreign.numbers == {"transductive": False, "unknown": True}
     assert "the bundle other" in foreign.text
     assert "scales and principal components of all" in foreign.text
+    shipped = transductive(configured(tmp_path, pretrain={"weights": "shipped"}))
+    assert shipped.numbers == {"transductive": True, "unknown": False}, "ImageNet is of no place"
     begun = transductive(configured(tmp_path, pretrain={"weights": "pretrained"}))
     assert begun.numbers == {"transductive": True, "unknown": True}
 

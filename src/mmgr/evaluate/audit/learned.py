@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mmgr.config import Config
 from mmgr.evaluate.audit.records import Finding
 from mmgr.learn.recipes import resolve
+from mmgr.learn.shipped import SHIPPED
 
 _LEARNED = {"skip-gram": "walks between POIs", "place2vec": "pairs of near POIs", "tf-idf": "counts of POIs"}
 """What category vectors are learned from, by method."""
@@ -47,7 +48,7 @@ def _unknown(config: Config) -> Iterator[str]:
     if pretrain.bundle is not None:
         yield _not_known(f"the bundle {pretrain.bundle.name}")
         yield "Its recipe may describe regions by scales and principal components of all of them."
-    elif pretrain.weights != "random":
+    elif pretrain.weights not in {"random", SHIPPED}:  # ImageNet is of no place
         yield _not_known("the weights that training began with")
 
 
