@@ -342,7 +342,7 @@ class TestKilled:
         city_yaml.write_text(text)
         whole = city_yaml.with_name("whole.yaml")
         whole.write_text(text.replace("output: output", "output: whole"))
-        # in processes of their own: bits depend on the number of threads, which other tests may have changed in this one
+        # in processes of their own: bits depend on the number of threads, which other tests may have changed here
         assert call("run", whole).returncode == 0
         killed_in = set()
         for wait in ("regions.unfinished", "pretrain/checkpoints", "evaluation"):
