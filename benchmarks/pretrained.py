@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pages import write_page
 
 from mmgr import Run
@@ -32,7 +31,6 @@ SHARED = CONFIG.parents[2] / "shared" / "data" / "california"
 """Where the example looks for its data."""
 TASKS = ("population_blocks", "jobs")
 """Labels that images can be scored on here: people in patches, and jobs of tracts."""
-Vectors = NDArray[np.float32]
 Record = dict[str, Any]
 
 
@@ -65,7 +63,7 @@ def main() -> None:
     """Train what is not trained, score, and write the page and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder of the Californian data")
-    parser.add_argument("--folder", type=Path, required=True, help="where region store, trainings and scores are kept")
+    parser.add_argument("--folder", type=Path, required=True, help="where a run each, and its scores, are kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of trainings")
     parser.add_argument("--crop", type=int, default=112)
     parser.add_argument("--write", type=Path, help="the page, with its two marks")
@@ -88,7 +86,7 @@ def main() -> None:
 
 
 class Study:
-    """The region store that all trainings share, and their scores."""
+    """The configuration that all trainings share, and their scores."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._folder: Path = arguments.folder.resolve()

