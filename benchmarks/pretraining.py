@@ -66,8 +66,8 @@ def train(name: str, arguments: argparse.Namespace) -> Iterator[dict[str, list[f
     config = type(example).model_validate_json(text).model_copy(update={"output": arguments.folder / "city"})
     run = Run(config)
     store, vectors = run.build(), run.categories()
-    same = {"encoder": "resnet18", "crop": arguments.crop, "epochs": arguments.epochs, "batch_size": arguments.batch}
-    recipe = RECIPES[name].model_copy(update=same | {"held_out": 0.1})
+    same = {"encoder": "resnet18", "weights": "random", "crop": arguments.crop, "epochs": arguments.epochs}
+    recipe = RECIPES[name].model_copy(update=same | {"batch_size": arguments.batch, "held_out": 0.1})
     for seed in range(arguments.seeds):
         folder = arguments.folder / f"{name}-{seed}"
         pretrain(store, vectors, recipe, folder=folder, seed=seed, device="cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,12 +45,25 @@ def test_they_know_more_of_aerial_images_than_random_weights() -> None:
     assert halves_found(SHIPPED) > max(0.15, 2 * halves_found("random"))
 
 
-def test_they_choose_their_encoder_unless_one_is_named() -> None:
-    assert resolve(Pretrain(weights=SHIPPED)).encoder == SHIPPED_ENCODER
-    assert resolve(Pretrain(weights=SHIPPED, recipe="mmgr-2023")).encoder == SHIPPED_ENCODER
-    assert resolve(Pretrain(weights=SHIPPED, encoder="resnet18")).encoder == "resnet18"
-    assert resolve(Pretrain()).encoder == "resnet18"
-    assert resolve(Pretrain(weights=Path("mine.safetensors"))).encoder == "resnet18"
+@pytest.mark.parametrize(
+    ("named", "encoder", "weights"),
+    [
+        ({}, SHIPPED_ENCODER, SHIPPED),
+        ({"recipe": "simclr"}, SHIPPED_ENCODER, SHIPPED),
+        ({"encoder": SHIPPED_ENCODER}, SHIPPED_ENCODER, SHIPPED),
+        ({"encoder": f"hf-hub:timm/{SHIPPED_ENCODER}"}, SHIPPED_ENCODER, SHIPPED),
+        ({"encoder": "resnet18"}, "resnet18", "random"),
+        ({"weights": "random"}, SHIPPED_ENCODER, "random"),
+        ({"recipe": "mmgr-2023"}, "resnet50", "random"),
+        ({"recipe": "mmgr-2023", "encoder": SHIPPED_ENCODER}, SHIPPED_ENCODER, "random"),
+        ({"recipe": "mmgr-2023", "weights": SHIPPED}, SHIPPED_ENCODER, SHIPPED),
+        ({"weights": SHIPPED, "encoder": "resnet18"}, "resnet18", SHIPPED),
+        ({"weights": Path("mine.safetensors")}, SHIPPED_ENCODER, "mine.safetensors"),
+    ],
+)
+def test_they_are_the_start_of_ours_and_of_their_encoder(named: dict[str, Any], encoder: str, weights: str) -> None:
+    recipe = resolve(Pretrain(**named))
+    assert (recipe.encoder, recipe.weights) == (encoder, weights)
 
 
 def test_another_encoder_is_refused() -> None:

@@ -72,7 +72,7 @@ def bench_embed(
         If there is no such encoder or device.
     """
     place = choose_device(device)
-    choices = {"encoder": encoder, "crop": crop}
+    choices = {"encoder": encoder, "weights": "random", "crop": crop}
     recipe = Recipe.model_validate(RECIPES["mmgr"].model_dump() | choices)
     measured_on = machine()
     with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet():

@@ -89,7 +89,7 @@ def bench_pretrain(
         If there is no such encoder or device.
     """
     place = choose_device(device)
-    choices = {"encoder": encoder, "crop": crop, "batch_size": batch, "compile": compile_encoder}
+    choices = {"encoder": encoder, "weights": "random", "crop": crop, "batch_size": batch, "compile": compile_encoder}
     recipe = Recipe.model_validate(RECIPES["mmgr"].model_dump() | choices | {"epochs": 1, "held_out": 0.0})
     table, measured_on = category_table(seed), machine()
     with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet(), quiet_lightning():

@@ -1,4 +1,4 @@
-"""Rows that see images and are not trained here: plain statistics, random weights, and weights that the user names."""
+"""Rows that see images and are not trained here: plain statistics, random weights, and the weights that training begins with."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def random_encoder(context: Context) -> Made:
 
 
 def pretrained_encoder(context: Context) -> Made:
-    """Return the features of the weights that the configuration names, as they are."""
-    weights = context.config.pretrain.weights
+    """Return the features of the weights that training begins with, as they are."""
+    weights = context.recipe.weights
     if weights == "random":
         raise LeftOut(
-            "the configuration names no weights: set `pretrain.weights` to the path of a safetensors file, or to "
-            "`pretrained`, which asks the hub of timm"
+            "training begins with random weights: set `pretrain.weights` to `shipped`, to the path of a safetensors "
+            "file, or to `pretrained`, which asks the hub of timm"
         )
     from mmgr.learn.embed import embed  # noqa: PLC0415 - torch loads slowly
     from mmgr.learn.model import seeded_model  # noqa: PLC0415
@@ -53,6 +53,6 @@ def pretrained_encoder(context: Context) -> Made:
 ROWS = (
     Row("colour-texture", "image", colour_texture, "means, spreads, percentiles, gradients and local binary patterns"),
     Row("random-encoder", "image", random_encoder, "the encoder before any training", trained=True),
-    Row("pretrained-encoder", "image", pretrained_encoder, "the encoder with weights that you name", trained=True),
+    Row("pretrained-encoder", "image", pretrained_encoder, "the encoder with the weights that training begins with, as they are", trained=True),
 )
 """The rows of this module."""

@@ -20,8 +20,8 @@ def pretrain_of(settings: Pretrain, recipe: str) -> Pretrain:
     if recipe == settings.recipe:
         return settings.model_copy(update={"bundle": None, "tensorboard": False, "probe_every": None})
     mine = resolve(settings)
-    shared = {name: getattr(mine, name) for name in SHARED if name != "weights"}
-    always = {name: getattr(settings, name) for name in (*ALWAYS, "weights")}
+    shared = {name: getattr(mine, name) for name in SHARED}
+    always = {name: getattr(settings, name) for name in ALWAYS}
     own = (
         {"learning_rate": settings.learning_rate, "temperature": settings.temperature}
         if {recipe, settings.recipe} <= _OURS

@@ -81,10 +81,12 @@ class Pretrain(Section):
     bundle: Path | None = None
     """A bundle to use as it is, instead of a training: of `mmgr import-checkpoint`, or of another run."""
     encoder: str | None = None
-    """Any `timm` model, as `timm` or the hub (`hf-hub:timm/...`) names it; by default `resnet18`, `resnet50` as
-    published, and with `weights: shipped` the encoder that those are of."""
-    weights: Path | Literal["random", "shipped", "pretrained"] = "random"
-    """`shipped` are ImageNet weights of `tf_efficientnet_lite0` that come with the package and need no network;
+    """Any `timm` model, as `timm` or the hub (`hf-hub:timm/...`) names it; by default `tf_efficientnet_lite0`,
+    and `resnet50` as published."""
+    weights: Path | Literal["random", "shipped", "pretrained"] | None = None
+    """What training begins with. `shipped` are ImageNet weights of `tf_efficientnet_lite0` that come with the package
+    and need no network: the default of `mmgr` and `simclr` with that encoder. `random` is the default of every other
+    encoder, and as published;
     `pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as `resnet50.a1_in1k`, those
     of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or of torchgeo. Of
     torchvision's models these are ResNet, ResNeXt, DenseNet, ViT, ConvNeXt and Swin (both versions); VGG, EfficientNet,

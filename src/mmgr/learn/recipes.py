@@ -51,9 +51,9 @@ class Recipe(Choices):
     name: str = "mmgr"
 
     # the model
-    encoder: str = "resnet18"
+    encoder: str = SHIPPED_ENCODER
     """Any `timm` model; `hf-hub:timm/` before its name means the same."""
-    weights: str = "random"
+    weights: str = SHIPPED
     """`random`, `shipped` (with the package, of one encoder), `pretrained` (asks the `timm` hub), or the path of a
     safetensors file."""
     weights_bands: tuple[Count, ...] | None = None
@@ -232,6 +232,7 @@ class Recipe(Choices):
 _PUBLISHED = Recipe(
     name="mmgr-2023",
     encoder="resnet50",
+    weights="random",
     crop=224,
     temperature=0.5,
     inter_temperature=0.5,
@@ -296,9 +297,10 @@ RECIPES: dict[str, Recipe] = {
 def resolve(settings: Pretrain) -> Recipe:
     """Return the recipe that a configuration names, with the configuration's own choices laid over it."""
     recipe = RECIPES[settings.recipe]
+    encoder, weights = _start(settings, recipe)
     changes: dict[str, Any] = {
-        "encoder": settings.encoder or (SHIPPED_ENCODER if settings.weights == SHIPPED else None),
-        "weights": str(settings.weights),
+        "encoder": encoder,
+        "weights": weights,
         "weights_bands": settings.weights_bands,
         "crop": settings.crop,
         "band_mean": settings.band_mean,
@@ -325,3 +327,12 @@ def resolve(settings: Pretrain) -> Recipe:
     chosen = {key: value for key, value in changes.items() if value is not None}
     # validated anew, which model_copy would not do
     return Recipe.model_validate(recipe.model_dump() | chosen)
+
+
+def _start(settings: Pretrain, recipe: Recipe) -> tuple[str, str]:
+    """Return the encoder and the weights that training begins with; of each other, what is named decides what is not."""
+    if settings.weights is None:
+        encoder = settings.encoder or recipe.encoder
+        same = encoder.removeprefix("hf-hub:timm/") == recipe.encoder
+        return encoder, recipe.weights if same else "random"
+    return settings.encoder or (SHIPPED_ENCODER if settings.weights == SHIPPED else recipe.encoder), str(settings.weights)

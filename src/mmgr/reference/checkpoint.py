@@ -66,7 +66,8 @@ def import_checkpoint(path: Path, output: Path, *, encoder: str | None = None, c
     head = {key: found[f"{prefix}{key}"] for key in _HEAD if f"{prefix}{key}" in found} if prefix is not None else {}
     has_head = len(head) == len(_HEAD)
     # as it was trained, and as its own code embeds
-    own = {"name": "imported", "encoder": name, "crop": crop, "epochs": 0, "precision": "fp32", "true_size": False}
+    own = {"name": "imported", "encoder": name, "weights": "random", "crop": crop, "epochs": 0, "precision": "fp32",
+           "true_size": False}  # fmt: skip
     choices = RECIPES["simclr"].model_dump() | own
     if has_head:
         choices |= {"image_hidden": len(head["fc.0.weight"]), "projection": len(head["fc.2.weight"])}

@@ -45,7 +45,7 @@ def configuration(settings: Settings, ending: str, best: dict[str, dict[str, flo
         "images": {"path": "images"},
         "regions": _regions(settings, ending),
         "pois": {"sources": [points]} | ({"outside": "drop"} if settings.dirt.outside else {}),
-        "pretrain": {"recipe": "mmgr", "encoder": "resnet18", "crop": settings.pixels - settings.pixels // 8},
+        "pretrain": {"recipe": "mmgr", "crop": settings.pixels - settings.pixels // 8},
         "tasks": _tasks(settings, ending, tracts),
         "notes": [_note(settings, best)],
     }

@@ -48,7 +48,7 @@ def _unknown(config: Config) -> Iterator[str]:
     if pretrain.bundle is not None:
         yield _not_known(f"the bundle {pretrain.bundle.name}")
         yield "Its recipe may describe regions by scales and principal components of all of them."
-    elif pretrain.weights not in {"random", SHIPPED}:  # ImageNet is of no place
+    elif resolve(pretrain).weights not in {"random", SHIPPED}:  # ImageNet is of no place
         yield _not_known("the weights that training began with")
 
 
