@@ -1,0 +1,193 @@
+"""The rows of `mmgr benchmark` in several made worlds: what is ahead in general, and not in one city by luck.
+
+    python benchmarks/worlds.py --folder ../runs/worlds --seeds 1 2 3 4 5 --write docs/results/benchmark-made.md \
+        --json benchmarks/results/2026-11-29-worlds.json
+
+Each world has cities, labels, trainings and folds of its own, so that worlds are independent, which folds of one
+place are not: differences are paired by world, and their intervals are Student's. What ended is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pages import write_page
+from scipy import stats
+
+from mmgr import Run
+from mmgr.bench.machine import machine
+from mmgr.benchmark.results import Benchmark
+from mmgr.console import show_log
+from mmgr.evaluate import METRICS
+from mmgr.evaluate.differences import interval, written
+from mmgr.files import write_text
+from mmgr.synth import Settings, write_city
+
+ROWS = (
+    "colour-texture", "random-encoder", "pretrained-encoder", "simclr", "poi-one-hot", "poi-densities", "poi-context",
+    "count-table", "place2vec", "category-vectors", "hgi-like", "best-image+best-poi", "mmgr-2023", "mmgr",
+)  # fmt: skip
+"""Without rows of images that take as long as `simclr` each; docs/results/benchmark-sample.md has them."""
+Panel = tuple[str, str]
+Values = Mapping[str, Mapping[Panel, float]]
+"""The first metric of each row in one world."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What a benchmark found in one world."""
+
+    seed: int
+    found: Benchmark
+
+    @property
+    def values(self) -> Values:
+        """Return the scores of all rows."""
+        values: dict[str, dict[Panel, float]] = {}
+        for score in self.found.scores.records:
+            values.setdefault(score.features, {})[(score.task, score.split)] = score.value
+        return values
+
+
+def main() -> None:
+    """Make the worlds, score all rows in each, and write the page and the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="where the worlds and their rows are kept")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="a world each")
+    parser.add_argument("--regions", type=int, default=900)
+    parser.add_argument("--cities", type=int, default=3, help="of each world, which share the regions")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME")
+    parser.add_argument("--write", type=Path, help="the page, with its two marks")
+    parser.add_argument("--json", type=Path, help="file for all numbers")
+    arguments = parser.parse_args()
+    show_log()
+    worlds = [World(seed, benchmark(seed, arguments)) for seed in arguments.seeds]
+    if arguments.json is not None:
+        facts = {
+            "benchmark": "worlds",
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": machine(),
+            "regions": arguments.regions,
+            "cities": arguments.cities,
+            "shared": dict(worlds[0].found.shared),
+            "worlds": [
+                {
+                    "seed": world.seed,
+                    "scores": [
+                        {key: getattr(one, key) for key in ("features", "task", "split", "metric", "value")}
+                        for one in world.found.scores.records
+                    ],
+                }
+                for world in worlds
+            ],
+        }
+        arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    if arguments.write is not None:
+        write_page(arguments.write, page(worlds, arguments))
+
+
+def benchmark(seed: int, arguments: argparse.Namespace) -> Benchmark:
+    """Score all rows in the world of a seed."""
+    folder = arguments.folder / f"world-{seed}"
+    if not folder.exists():
+        settings = Settings(arguments.regions, cities=arguments.cities, pixels=64, metres_per_pixel=2.0, seed=seed)
+        write_city(folder, settings)
+    content: dict[str, Any] = yaml.safe_load((folder / "city.yaml").read_text(encoding="utf-8"))
+    content |= {"seed": seed, "evaluate": {"seeds": 1, "probes": ["ridge"], "intervals": []}}
+    content["pretrain"] |= {"epochs": arguments.epochs}
+    # the same labels over larger units: they tell nothing else of the rows
+    content["tasks"] = [task for task in content["tasks"] if task["name"] != "population_of_tracts"]
+    path = folder / "benchmark.yaml"
+    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    return Run(path).benchmark(rows=arguments.rows)
+
+
+def page(worlds: Sequence[World], arguments: argparse.Namespace) -> str:
+    """Return what stands between the page's marks."""
+    found, here = worlds[0].found, machine()
+    shared = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.shared.items() if key != "seed")
+    # a row that one world could not make is compared in none
+    names = [name for name in found.ranks if all(name in world.values for world in worlds)]
+    ranks = {name: float(np.mean([world.found.ranks[name] for world in worlds])) for name in names}
+    names.sort(key=ranks.__getitem__)
+    panels = found.panels
+    titles = [title(found, panel) for panel in panels]
+    when = datetime.now(UTC).date().isoformat()
+    facts = (
+        f"Written {when} on {here['cores']} cores ({here['cpu']}, no GPU). {len(worlds)} worlds of {arguments.cities} "
+        f"cities and {arguments.regions} regions, one training a row in each. All trained rows: {shared}. Probe "
+        "`ridge`, and `softmax` for shares."
+    )
+    scores = [
+        [f"`{name}`", *(cell(worlds, panel, name, names) for panel in panels), f"{ranks[name]:.1f}"] for name in names
+    ]
+    about = (
+        "Mean over worlds with Student's 95 % interval; **bold** where it leaves out no difference. In brackets, in "
+        "how many worlds ours is ahead. Of metrics marked ↓ less is better."
+    )
+    less = [
+        [f"`{name}`", *(difference(worlds, panel, found.main, name) for panel in panels)]
+        for name in names
+        if name != found.main
+    ]
+    parts = [
+        facts,
+        "## Scores",
+        "Mean ± standard deviation over worlds; the mean rank is over columns and worlds.",
+        table(["Row", *titles, "Mean rank"], scores),
+        f"## `{found.main}` less each row",
+        about,
+        table(["Less", *titles], less),
+    ]
+    return "\n\n".join(parts)
+
+
+def title(found: Benchmark, panel: Panel) -> str:
+    """Return a column's title."""
+    metric = METRICS[found.of_panel(panel)[0].metric]
+    return f"{panel[0]}, {panel[1]}: {metric.title}{'' if metric.highest else ' ↓'}"
+
+
+def column(worlds: Sequence[World], panel: Panel, name: str) -> np.ndarray:
+    """Return a row's scores in all worlds."""
+    return np.array([world.values[name][panel] for world in worlds])
+
+
+def cell(worlds: Sequence[World], panel: Panel, name: str, names: Sequence[str]) -> str:
+    """Return a row's mean and spread; the best mean is bold."""
+    values = column(worlds, panel, name)
+    means = {other: column(worlds, panel, other).mean() for other in names}
+    best = max if METRICS[worlds[0].found.of_panel(panel)[0].metric].highest else min
+    text = f"{values.mean():.3f}" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
+    return f"**{text}**" if best(means, key=means.__getitem__) == name else text
+
+
+def difference(worlds: Sequence[World], panel: Panel, main: str, other: str) -> str:
+    """Return how far the main row is ahead of another, over worlds."""
+    less = column(worlds, panel, main) - column(worlds, panel, other)
+    mean, half = float(less.mean()), math.nan
+    if len(less) > 1:
+        half = float(stats.t.ppf(0.975, len(less) - 1) * less.std(ddof=1) / math.sqrt(len(less)))
+    sign = 1 if METRICS[worlds[0].found.of_panel(panel)[0].metric].highest else -1
+    text = f"{written(mean)} {interval(mean - half, mean + half)} ({int((sign * less > 0).sum())} of {len(less)})"
+    return f"**{text}**" if abs(mean) > half else text
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; numbers stand to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
