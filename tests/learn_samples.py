@@ -74,7 +74,14 @@ def make_store(
 
 def small_recipe(name: str = "mmgr", **changes: object) -> Recipe:
     """A recipe that trains in a second."""
-    small = {"encoder": "test_resnet", "weights": "random", "crop": 32, "batch_size": 8, "epochs": 2, "precision": "fp32"}
+    small = {
+        "encoder": "test_resnet",
+        "weights": "random",
+        "crop": 32,
+        "batch_size": 8,
+        "epochs": 2,
+        "precision": "fp32",
+    }
     return Recipe.model_validate(RECIPES[name].model_dump() | small | changes)
 
 

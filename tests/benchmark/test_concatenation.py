@@ -11,7 +11,7 @@ from scipy import sparse
 
 from mmgr.benchmark.concatenation import best_of, predict_concatenated
 from mmgr.config import Evaluate, Task
-from mmgr.evaluate import SplitPlan, Units, check_splits
+from mmgr.evaluate import SplitPlan, Units, check_splits, side_by_side
 
 MakeUnits = Callable[[np.ndarray], Units]
 SETTINGS = Evaluate(folds=3, seeds=2, block=300.0, buffer=0.0)
@@ -88,3 +88,28 @@ def test_of_equals_and_of_one_the_first_is_taken(units: MakeUnits) -> None:
     same = y[:, None]
     assert best_of(own, {"one": same, "two": same}, plan, train, inner, 0) == "one"
     assert best_of(own, {"alone": same}, plan, train, inner, 0) == "alone"
+
+
+def test_processes_and_repetitions_change_nothing(units: MakeUnits, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=144)
+    own = units(y)
+    groups = [
+        {"a": rng.normal(size=(144, 3)), "b": (y + rng.normal(size=144))[:, None]},
+        {"c": rng.normal(size=(144, 2))},
+    ]
+    here = predict_concatenated(own, groups, plan_of(own), "ridge", 0)
+    monkeypatch.setattr(side_by_side, "_LOOK", -1.0)
+    monkeypatch.setattr(side_by_side, "_WORTH", -1.0)
+    monkeypatch.setattr(side_by_side, "cpu_count", lambda: 2)
+    there = predict_concatenated(own, groups, plan_of(own), "ridge", 0)
+    np.testing.assert_array_equal(here.predicted, there.predicted)
+    assert here.chosen == there.chosen
+    # folds that are the same whatever the seed are chosen in once
+    own.group[:] = np.repeat(["north", "south"], 72)
+    settings = Evaluate(splits=("groups",), seeds=3, buffer=0.0)
+    (plan,) = check_splits(own, settings, edge=100.0, seed=0)
+    twice = predict_concatenated(own, groups, plan, "ridge", 0)
+    assert sum(twice.chosen[0].values()) == 2
+    np.testing.assert_array_equal(twice.predicted[2], twice.predicted[0])
+    assert np.isfinite(twice.predicted).all()

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from mmgr.evaluate.metrics import METRICS, measure
 from mmgr.evaluate.plans import SplitPlan
 from mmgr.evaluate.probes import ProbeName, make_probe
+from mmgr.evaluate.side_by_side import side_by_side
+from mmgr.evaluate.trials import SEEDLESS
 from mmgr.evaluate.tuning import Inner, Rows
 from mmgr.evaluate.units import Units
 
@@ -29,7 +31,7 @@ class Concatenated:
     predicted: NDArray[np.float64]
     """Shape ``(seeds, u)`` or ``(seeds, u, k)``; NaN where never tested."""
     chosen: Sequence[Counter[str]] = field(default_factory=list)
-    """How often each row was chosen, over folds and seeds: of images, of POIs."""
+    """How often each row was chosen, over folds, and over seeds where these have a part in it: of images, of POIs."""
 
 
 def predict_concatenated(
@@ -52,21 +54,43 @@ def predict_concatenated(
     probe, seed
         As of :func:`mmgr.evaluate.trials.predict_held_out`.
     """
-    y, task = units.target, units.task
-    predicted = np.full((len(plan.folds), *y.shape), np.nan)
+    predicted = np.full((len(plan.folds), *units.target.shape), np.nan)
     chosen: list[Counter[str]] = [Counter() for _ in groups]
-    for repeat, folds in enumerate(plan.folds):
-        inner_seed = seed if plan.repeats_itself else seed + repeat
-        for train, test in folds:
-            inner = plan.inner(units, train, inner_seed)
-            best = [best_of(units, tables, plan, train, inner, inner_seed) for tables in groups]
-            for counter, name in zip(chosen, best, strict=True):
-                counter[name] += 1
-            both = [tables[name] for tables, name in zip(groups, best, strict=True)]
-            X, parts = np.hstack(both), tuple(table.shape[1] for table in both)
-            model = make_probe(probe, seed=seed + repeat, kind=task.label, loss=task.loss, parts=parts)
-            predicted[repeat, test] = model.fit(X[train], y[train], inner=inner).predict(X[test])
+    # where neither folds nor probe depend on the seed, one repetition stands for all
+    once = plan.repeats_itself and probe in SEEDLESS
+    repeats = plan.folds[: 1 if once else None]
+    places = [(repeat, *fold) for repeat, folds in enumerate(repeats) for fold in folds]
+    jobs = [
+        (units, groups, plan, train, test, probe, seed + repeat, plan.inner_seed(seed, repeat))
+        for repeat, train, test in places
+    ]
+    for (repeat, _, test), (best, values) in zip(places, side_by_side(_of_fold, jobs), strict=True):
+        predicted[repeat, test] = values
+        for counter, name in zip(chosen, best, strict=True):
+            counter[name] += 1
+    if once:
+        predicted[1:] = predicted[0]
     return Concatenated(predicted, chosen)
+
+
+def _of_fold(
+    units: Units,
+    groups: Sequence[Tables],
+    plan: SplitPlan,
+    train: Rows,
+    test: Rows,
+    probe: ProbeName,
+    seed: int,
+    inner_seed: int,
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Return what a fold chose of each group, and what it predicts of its test units."""
+    y, task = units.target, units.task
+    inner = plan.inner(units, train, inner_seed)
+    best = [best_of(units, tables, plan, train, inner, inner_seed) for tables in groups]
+    both = [tables[name] for tables, name in zip(groups, best, strict=True)]
+    X, parts = np.hstack(both), tuple(table.shape[1] for table in both)
+    model = make_probe(probe, seed=seed, kind=task.label, loss=task.loss, parts=parts)
+    return best, model.fit(X[train], y[train], inner=inner).predict(X[test])
 
 
 def best_of(units: Units, tables: Tables, plan: SplitPlan, train: Rows, inner: Inner, seed: int) -> str:

@@ -1,4 +1,4 @@
-"""Rows that see images and are not trained here: plain statistics, random weights, and the weights that training begins with."""
+"""Rows that see images and are not trained: plain statistics, random weights, and those that training begins with."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def pretrained_encoder(context: Context) -> Made:
 ROWS = (
     Row("colour-texture", "image", colour_texture, "means, spreads, percentiles, gradients and local binary patterns"),
     Row("random-encoder", "image", random_encoder, "the encoder before any training", trained=True),
-    Row("pretrained-encoder", "image", pretrained_encoder, "the encoder with the weights that training begins with, as they are", trained=True),
+    Row("pretrained-encoder", "image", pretrained_encoder, "the encoder as training begins", trained=True),
 )
 """The rows of this module."""

@@ -21,6 +21,8 @@ from mmgr.evaluate.unseen import unseen_classes
 
 _SCALES = {"class": "classes", "shares": "shares"}
 
+SEEDLESS = frozenset({"ridge", "logistic", "softmax"})
+"""Probes that fit the same whatever their seed."""
 Draw = Callable[[Rows, int, int], Rows]
 """Which of some training rows are used, in a repetition and a fold."""
 
@@ -75,7 +77,7 @@ def predict_held_out(
             predicted[repeat, test] = values
         return predicted
     # where neither folds nor probe depend on the seed, one repetition stands for all
-    once = plan.repeats_itself and draw is None and probe in {"ridge", "logistic", "softmax"}
+    once = plan.repeats_itself and draw is None and probe in SEEDLESS
     places, jobs = [], []
     for repeat, folds in enumerate(plan.folds[: 1 if once else None]):
         inner_seed = plan.inner_seed(seed, repeat)

@@ -330,9 +330,10 @@ def resolve(settings: Pretrain) -> Recipe:
 
 
 def _start(settings: Pretrain, recipe: Recipe) -> tuple[str, str]:
-    """Return the encoder and the weights that training begins with; of each other, what is named decides what is not."""
+    """Return the encoder and the weights that training begins with; what is named decides what is not."""
     if settings.weights is None:
         encoder = settings.encoder or recipe.encoder
         same = encoder.removeprefix("hf-hub:timm/") == recipe.encoder
         return encoder, recipe.weights if same else "random"
-    return settings.encoder or (SHIPPED_ENCODER if settings.weights == SHIPPED else recipe.encoder), str(settings.weights)
+    usual = SHIPPED_ENCODER if settings.weights == SHIPPED else recipe.encoder
+    return settings.encoder or usual, str(settings.weights)
