@@ -38,6 +38,7 @@ from mmgr.learn.embed import embed, random_model
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.pretrain import pretrain
 from mmgr.learn.recipes import RECIPES, Recipe
+from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER
 from mmgr.learn.surroundings import image_part
 from mmgr.pois import PoiTables
 from mmgr.regions import centres_of
@@ -63,6 +64,8 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of cities, each with trainings of its own")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--encoder", default=SHIPPED_ENCODER, help="of all trainings, those as published, too")
+    parser.add_argument("--weights", default=SHIPPED, help="that all trainings begin with; `random` for other encoders")
     parser.add_argument("--probes", nargs="+", default=["ridge"], help="small models; a table each")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="of the study; all by default")
     arguments = parser.parse_args()
@@ -75,6 +78,8 @@ def main() -> None:
             "machine": machine(),
             "regions": arguments.regions,
             "epochs": arguments.epochs,
+            "encoder": arguments.encoder,
+            "weights": arguments.weights,
             "cities": [{"seed": seed, "scores": found} for seed, found in records.items()],
         }
         arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -122,6 +127,7 @@ class City:
 
     def __init__(self, run: Run, arguments: argparse.Namespace, seed: int) -> None:
         self.folder, self.seed, self.epochs = arguments.folder, seed, arguments.epochs
+        self.start = {"encoder": arguments.encoder, "weights": arguments.weights}
         self.store: RegionStore = run.build()
         self.vectors = run.categories()
         self.context = points_around(PoiTables.load(run.layout.pois), self.store.regions, "auto").vectors
@@ -129,7 +135,7 @@ class City:
 
     def recipe(self, name: str, **changes: Any) -> Recipe:
         """Return a recipe at the size of this study."""
-        size = {"encoder": "resnet18", "crop": 56, "epochs": self.epochs, "batch_size": 64, "held_out": 0.0}
+        size = self.start | {"crop": 56, "epochs": self.epochs, "batch_size": 64, "held_out": 0.0}
         return Recipe.model_validate(RECIPES[name].model_dump() | size | changes)
 
     def train(self, name: str, *, tag: str = "", **changes: Any) -> MultiModalModel:
@@ -144,7 +150,7 @@ class City:
         model.recipe = model.recipe.model_copy(
             update={key: getattr(recipe, key) for key in ("true_size", "feature_maps")}
         )
-        found = embed(model, self.store, recipe.model_copy(update={"encoder": "resnet18"}), device="cpu")
+        found = embed(model, self.store, recipe, device="cpu")
         group = self.store.regions["group"].to_numpy(object)
         centres, edge = centres_of(self.store.regions), self.store.info.edge
         return image_part(found.image, found.has_image, group, centres, recipe=recipe, edge=edge)
@@ -289,9 +295,9 @@ def tables(records: dict[int, list[Record]], arguments: argparse.Namespace) -> s
     probes = ", ".join(arguments.probes)
     head = (
         f"{arguments.regions:,} regions in two made cities, {len(records)} seed(s) of cities and trainings, "
-        f"{arguments.epochs} epochs of ResNet-18 on views of 56 pixels; {probes}, one seed of folds; mean ± "
-        f"standard deviation over seeds. Finished {datetime.now(UTC).date().isoformat()} on {made['cores']} "
-        f"cores ({made['cpu']}, no GPU)."
+        f"{arguments.epochs} epochs of {arguments.encoder} from {arguments.weights} weights on views of 56 pixels; "
+        f"{probes}, one seed of folds; mean ± standard deviation over seeds. Finished "
+        f"{datetime.now(UTC).date().isoformat()} on {made['cores']} cores ({made['cpu']}, no GPU)."
     )
     parts = [head]
     for probe in arguments.probes:
