@@ -15,6 +15,7 @@ from affine import Affine
 
 import mmgr
 from mmgr.errors import ConfigError, LabelError
+from mmgr.propose import labels
 from mmgr.propose.images import look_at_images
 from mmgr.propose.labels import label_entries
 from mmgr.propose.pois import pois_section
@@ -242,6 +243,24 @@ class TestLabels:
         text = section(label_entries(path, "x.tif"))
         assert "kind: raster_shares" in text
         assert "{10: NAME, 50: NAME}" in text
+
+    @pytest.mark.parametrize("most", [3_000_000, 1_000_000])
+    def test_a_rare_class_is_found_or_said_to_be_missing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+    ) -> None:
+        monkeypatch.setattr(labels, "_MOST_CELLS", most)
+        monkeypatch.setattr(labels, "_AT_ONCE", 100_000)
+        monkeypatch.setattr(labels, "_LOOK", 256)
+        values = np.random.default_rng(0).choice([10, 50], (1, 1500, 1500)).astype(np.uint8)
+        values[0, 1499, 1498] = 77  # one cell of two million
+        profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": 1500, "height": 1500, "crs": 32632}
+        profile["transform"] = rasterio.transform.from_origin(500_000, 4_000_000, 10, 10)
+        with rasterio.open(tmp_path / "land_use.tif", "w", **profile, compress="deflate") as target:
+            target.write(values)
+        text = section(label_entries(tmp_path / "land_use.tif", "x.tif"))
+        whole = most > values.size
+        assert ("77: NAME" in text) == whole
+        assert ("seen in 256 x 256 of its cells: rare classes may be missing" in text) != whole
 
     def test_points_of_numbers_say_what_points_can_hold(self, tmp_path: Path) -> None:
         points = gpd.GeoDataFrame({"people": [1, 2]}, geometry=gpd.points_from_xy([0, 1], [0, 1]), crs=4326)

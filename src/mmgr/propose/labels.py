@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import rasterio
+from rasterio.windows import Window
 
 from mmgr.config.names import COLUMNS, ENDINGS
 from mmgr.errors import LabelError
@@ -40,8 +42,12 @@ CLASS_WORDS = ("class", "landuse", "land_use", "lulc", "landcover", "land_cover"
 IGNORED = ("area", "id", "fid", "objectid", "code", "geoid", "length", "perimeter", "poi_")
 MOST_CLASSES = 40
 """More different values are names or numbers, not classes."""
-_LOOK = 1024
-"""Edge in cells of the overview that tells whether a raster holds classes."""
+_MOST_CELLS = 200_000_000
+"""Of a raster with more cells, every so many tell which classes there are: a few seconds' reading."""
+_AT_ONCE = 16_000_000
+"""Cells that are in memory at a time."""
+_LOOK = 4096
+"""Edge in cells of what is read of a larger raster."""
 
 
 def label_entries(path: Path, shown_path: str) -> list[str]:
@@ -70,6 +76,7 @@ def _raster(path: Path, shown_path: str) -> list[str]:
         with rasterio.open(path) as source:
             pixel = f"cells of {abs(source.transform.a):g} x {abs(source.transform.e):g} in {source.crs}"
             classes = _classes_of(source, path.stem)
+            whole = _is_read_whole(source)
     except rasterio.errors.RasterioError as error:
         raise LabelError(f"labels: {path} cannot be read as a raster: {error}") from error
     lines = [f"  # {path.name}: {pixel}", f"  - name: {_task_name(path.stem)}"]
@@ -80,6 +87,7 @@ def _raster(path: Path, shown_path: str) -> list[str]:
             "    kind: raster_shares       # share of each class in a region; raster_class: the class of most of it",
             f"    path: {shown_path}",
             f"    # classes: {{{named}}}   # names; values left out are no label",
+            *([] if whole else [f"    # seen in {_LOOK:,} x {_LOOK:,} of its cells: rare classes may be missing"]),
         ]
     amount = any(word in path.stem.lower() for word in TOTAL_WORDS)
     return [
@@ -103,9 +111,27 @@ def _classes_of(source: rasterio.DatasetReader, name: str) -> list[int]:
     coloured = source.colorinterp[0] == rasterio.enums.ColorInterp.palette
     if not coloured and not _has_word(name, CLASS_WORDS):
         return []
-    shape = (min(source.height, _LOOK), min(source.width, _LOOK))
-    seen = np.unique(source.read(1, out_shape=shape, masked=True).compressed())
-    return [int(value) for value in seen] if 2 <= len(seen) <= MOST_CLASSES else []
+    seen: set[int] = set()
+    for cells in _cells_of(source):
+        seen.update(np.unique(cells.compressed()).tolist())
+        if len(seen) > MOST_CLASSES:
+            return []
+    return sorted(seen) if len(seen) > 1 else []
+
+
+def _cells_of(source: rasterio.DatasetReader) -> Iterator[np.ma.MaskedArray[Any, Any]]:
+    """Yield the cells of a raster in parts, or of a large one some that are spread evenly."""
+    if not _is_read_whole(source):
+        shape = (min(source.height, _LOOK), min(source.width, _LOOK))
+        yield source.read(1, out_shape=shape, masked=True)
+        return
+    rows = max(_AT_ONCE // source.width, 1)
+    for top in range(0, source.height, rows):
+        yield source.read(1, window=Window(0, top, source.width, min(rows, source.height - top)), masked=True)
+
+
+def _is_read_whole(source: rasterio.DatasetReader) -> bool:
+    return bool(source.height * source.width <= _MOST_CELLS)
 
 
 def _points(path: Path, shown_path: str, table: pd.DataFrame, place: Sequence[str]) -> list[str]:
