@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from learn_samples import Vectors, small_recipe
+from torch import nn
 
+from mmgr.bench.sample import sample_patches, sample_store
 from mmgr.errors import ConfigError
 from mmgr.learn import quantised
-from mmgr.learn.embed import embed, random_model
-from mmgr.learn.model import MultiModalModel
-from mmgr.learn.quantised import check_onnx, quantised_encoder
+from mmgr.learn.embed import ImageEncoder, embed, random_model, whole_views
+from mmgr.learn.model import MultiModalModel, seeded_model
+from mmgr.learn.quantised import EncoderInFloat32, check_onnx, cosines, quantised_encoder
+from mmgr.learn.recipes import Recipe
+from mmgr.learn.shipped import SHIPPED
 from mmgr.store import RegionStore
 
 
@@ -53,6 +58,39 @@ def test_vectors_that_change_too_much_are_refused(
     monkeypatch.setattr(quantised, "LEAST_COSINE", 0.9999999)
     with pytest.raises(ConfigError, match=r"test_resnet gives other vectors .* set `embed.engine: torch`"):
         quantised_encoder(model, store, model.recipe)
+
+
+@pytest.mark.usefixtures("_onnx")
+def test_first_layers_stay_in_float32_where_that_is_needed(
+    store: RegionStore, model: MultiModalModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="mmgr")
+    measure, asked = quantised.cosines, []
+
+    def too_low_at_first(encode: ImageEncoder, encoder: nn.Module, views: torch.Tensor) -> np.ndarray:
+        asked.append(measure(encode, encoder, views))
+        return asked[-1] if len(asked) == 3 else np.full(len(views), 0.98, np.float32)
+
+    monkeypatch.setattr(quantised, "cosines", too_low_at_first)
+    encode = quantised_encoder(model, store, model.recipe)
+    assert len(asked) == 3
+    lines = [line for line in caplog.messages if line.startswith("8-bit encoder")]
+    assert [" layers in float32" in line for line in lines] == [False, True, True]
+    # what stays in float32 makes no errors
+    means = [float(some.mean()) for some in asked]
+    assert means == sorted(means)
+    assert np.isfinite(encode(torch.zeros(2, 3, 44, 44))).all()
+
+
+@pytest.mark.usefixtures("_onnx")
+def test_the_encoder_that_ships_can_be_had_on_real_patches(tmp_path: Path) -> None:
+    recipe = Recipe(name="simclr", crop=64, intra_weight=1.0, counts_weight=0.0)
+    assert recipe.weights == SHIPPED
+    shipped = seeded_model(recipe, None, 3, seed=0).eval()
+    store = sample_store(tmp_path, 64, pixels=128, seed=0)
+    encode = quantised_encoder(shipped, store, recipe)
+    views = whole_views(torch.from_numpy(sample_patches(128)[200:232]), shipped.whole_edge)
+    assert np.percentile(cosines(encode, EncoderInFloat32(shipped), views), 5) > 0.985
 
 
 @pytest.mark.usefixtures("_onnx")
