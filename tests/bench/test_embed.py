@@ -46,6 +46,7 @@ def test_embedding_is_compared_with_its_bare_pass(extra: str, tmp_path: Path, mo
     real, bare = measured["regions_per_second"], measured["bare_regions_per_second"]
     assert measured["ratio"] == pytest.approx(real / bare, abs=0.002)
     assert measured["cosine"]["torch"]["least"] > 0.999
+    assert measured["weights"] == "random"
     assert measured["peak_rss_mb"] > 100
     if installed:
         assert measured["int8_gain"] == pytest.approx(measured["int8_regions_per_second"] / real, abs=0.002)

@@ -21,6 +21,7 @@ from mmgr.learn.embed import ImageEncoder, embed, whole_views
 from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.quantised import EncoderInFloat32, cosines, quantised_encoder
 from mmgr.learn.recipes import RECIPES, Recipe
+from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER
 from mmgr.stages import peak_rss_mb
 from mmgr.store import RegionStore
 
@@ -41,8 +42,9 @@ def bench_embed(
 ) -> dict[str, Any]:
     """Embed the regions of a store, in turns with the bare forward pass, and in 8 bits where that is installed.
 
-    *Bare* is the same model, batch and precision on random views that lie in memory. Batch norms have met real
-    images before; weights are random, since they cost what trained ones do.
+    *Bare* is the same model, batch and precision on random views that lie in memory. Weights are those that ship with
+    the package, of their encoder; others' are random, which cost what trained ones do, and their batch norms have met
+    real images before.
 
     Parameters
     ----------
@@ -72,13 +74,15 @@ def bench_embed(
         If there is no such encoder or device.
     """
     place = choose_device(device)
-    choices = {"encoder": encoder, "weights": "random", "crop": crop}
+    weights = SHIPPED if encoder == SHIPPED_ENCODER else "random"
+    choices = {"encoder": encoder, "weights": weights, "crop": crop}
     recipe = Recipe.model_validate(RECIPES["mmgr"].model_dump() | choices)
     measured_on = machine()
     with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet():
-        model = seeded_model(recipe, category_table(seed), 3, seed)
+        model = seeded_model(recipe, category_table(seed), 3, seed).eval()
         store = sample_store(Path(name), regions, pixels=pixels, seed=seed)
-        _meet_images(model, store)
+        if weights == "random":
+            _meet_images(model, store)
         exact = EncoderInFloat32(model)
         # images that follow those of the store, as far as there are others
         others = np.roll(sample_patches(pixels), -regions, axis=0)[:_COMPARED]
@@ -108,6 +112,7 @@ def bench_embed(
     return result | {
         "peak_rss_mb": peak_rss_mb(),
         "encoder": encoder,
+        "weights": weights,
         "crop": crop,
         "edge": model.whole_edge,
         "regions": regions,

@@ -86,8 +86,7 @@ class Pretrain(Section):
     weights: Path | Literal["random", "shipped", "pretrained"] | None = None
     """What training begins with. `shipped` are ImageNet weights of `tf_efficientnet_lite0` that come with the package
     and need no network: the default of `mmgr` and `simclr` with that encoder. `random` is the default of every other
-    encoder, and as published;
-    `pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as `resnet50.a1_in1k`, those
+    encoder, and as published. `pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as `resnet50.a1_in1k`, those
     of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or of torchgeo. Of
     torchvision's models these are ResNet, ResNeXt, DenseNet, ViT, ConvNeXt and Swin (both versions); VGG, EfficientNet,
     MobileNet and RegNet are built of other blocks in `timm`, and refused. Weights for three bands become those of other
@@ -181,4 +180,5 @@ class Embed(Section):
 
     engine: Literal["torch", "onnx"] = "torch"
     """What the image encoder runs on. `onnx`: ONNX Runtime in 8-bit integers, on the CPU, for nearly the same vectors
-    in less time (`mmgr bench embed` measures both); needs `pip install 'mmgr[onnx]'`."""
+    in less time (`mmgr bench embed` measures both); first layers stay in float32 where vectors would change too much.
+    Needs `pip install 'mmgr[onnx]'`."""
