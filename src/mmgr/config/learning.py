@@ -84,13 +84,13 @@ class Pretrain(Section):
     """Any `timm` model, as `timm` or the hub (`hf-hub:timm/...`) names it; by default `tf_efficientnet_lite0`,
     and `resnet50` as published."""
     weights: Path | Literal["random", "shipped", "pretrained"] | None = None
-    """What training begins with. `shipped` are ImageNet weights of `tf_efficientnet_lite0` that come with the package
-    and need no network: the default of `mmgr` and `simclr` with that encoder. `random` is the default of every other
-    encoder, and as published. `pretrained` asks the `timm` hub for the weights of the encoder's name (with a tag such as `resnet50.a1_in1k`, those
-    of the tag); a path reads a safetensors file with the names of `timm`, of torchvision or of torchgeo. Of
-    torchvision's models these are ResNet, ResNeXt, DenseNet, ViT, ConvNeXt and Swin (both versions); VGG, EfficientNet,
-    MobileNet and RegNet are built of other blocks in `timm`, and refused. Weights for three bands become those of other
-    images by `timm`'s convention."""
+    """What training begins with. `shipped` are ImageNet weights of `tf_efficientnet_lite0` that come with the
+    package and need no network: the default of `mmgr` and `simclr` with that encoder. `random` is the default of
+    every other encoder, and as published. `pretrained` asks the `timm` hub for the weights of the encoder's name
+    (with a tag such as `resnet50.a1_in1k`, those of the tag); a path reads a safetensors file with the names of
+    `timm`, of torchvision or of torchgeo. Of torchvision's models these are ResNet, ResNeXt, DenseNet, ViT,
+    ConvNeXt and Swin (both versions); VGG, EfficientNet, MobileNet and RegNet are built of other blocks in `timm`,
+    and refused. Weights for three bands become those of other images by `timm`'s convention."""
     weights_bands: tuple[Count, ...] | None = None
     """Bands of the file's first layer that the images' bands are, counted from 1, where it has others: `[4, 3, 2]`
     are red, green and blue of weights for Sentinel-2's 13 bands."""
