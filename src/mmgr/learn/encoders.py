@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmgr.console import log
 from mmgr.errors import ConfigError
 from mmgr.learn.augment import IMAGENET_MEAN, IMAGENET_STD, band_statistics
+from mmgr.learn.depthwise import quick_depthwise
 from mmgr.learn.edges import first_line
 from mmgr.learn.recipes import Recipe
 from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER, shipped_weights
@@ -58,6 +59,7 @@ def image_encoder(
     elif weights != "random":
         path = _shipped(name) if weights == SHIPPED else Path(weights)
         load_weights(encoder, path, name=name, bands=weights_bands)
+    quick_depthwise(encoder)
     return encoder, _features(encoder, name, bands, crop)
 
 
