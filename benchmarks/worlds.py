@@ -26,6 +26,7 @@ from scipy import stats
 from mmgr import Run
 from mmgr.bench.machine import machine
 from mmgr.benchmark.results import Benchmark
+from mmgr.benchmark.table import markdown_table, panel_title
 from mmgr.console import show_log
 from mmgr.evaluate import METRICS
 from mmgr.evaluate.differences import interval, written
@@ -121,7 +122,8 @@ def page(worlds: Sequence[World], arguments: argparse.Namespace) -> str:
     ranks = {name: float(np.mean([world.found.ranks[name] for world in worlds])) for name in names}
     names.sort(key=ranks.__getitem__)
     panels = found.panels
-    titles = [title(found, panel) for panel in panels]
+    titles = [panel_title(found, panel) for panel in panels]
+    dashes = ["---", *["---:"] * len(panels)]
     when = datetime.now(UTC).date().isoformat()
     facts = (
         f"Written {when} on {here['cores']} cores ({here['cpu']}, no GPU). {len(worlds)} worlds of {arguments.cities} "
@@ -144,18 +146,12 @@ def page(worlds: Sequence[World], arguments: argparse.Namespace) -> str:
         facts,
         "## Scores",
         "Mean ± standard deviation over worlds; the mean rank is over columns and worlds.",
-        table(["Row", *titles, "Mean rank"], scores),
+        markdown_table([["Row", *titles, "Mean rank"], [*dashes, "---:"], *scores]),
         f"## `{found.main}` less each row",
         about,
-        table(["Less", *titles], less),
+        markdown_table([["Less", *titles], dashes, *less]),
     ]
     return "\n\n".join(parts)
-
-
-def title(found: Benchmark, panel: Panel) -> str:
-    """Return a column's title."""
-    metric = METRICS[found.of_panel(panel)[0].metric]
-    return f"{panel[0]}, {panel[1]}: {metric.title}{'' if metric.highest else ' ↓'}"
 
 
 def column(worlds: Sequence[World], panel: Panel, name: str) -> np.ndarray:
@@ -175,18 +171,11 @@ def cell(worlds: Sequence[World], panel: Panel, name: str, names: Sequence[str])
 def difference(worlds: Sequence[World], panel: Panel, main: str, other: str) -> str:
     """Return how far the main row is ahead of another, over worlds."""
     less = column(worlds, panel, main) - column(worlds, panel, other)
-    mean, half = float(less.mean()), math.nan
-    if len(less) > 1:
-        half = float(stats.t.ppf(0.975, len(less) - 1) * less.std(ddof=1) / math.sqrt(len(less)))
+    low, high = stats.ttest_1samp(less, 0).confidence_interval(0.95) if len(less) > 1 else (math.nan, math.nan)
     sign = 1 if METRICS[worlds[0].found.of_panel(panel)[0].metric].highest else -1
-    text = f"{written(mean)} {interval(mean - half, mean + half)} ({int((sign * less > 0).sum())} of {len(less)})"
-    return f"**{text}**" if abs(mean) > half else text
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; numbers stand to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    ahead = f"({int((sign * less > 0).sum())} of {len(less)})"
+    text = f"{written(float(less.mean()))} {interval(float(low), float(high))} {ahead}"
+    return f"**{text}**" if low > 0 or high < 0 else text
 
 
 if __name__ == "__main__":

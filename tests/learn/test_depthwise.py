@@ -28,7 +28,7 @@ def test_gradients_of_weights_are_those_of_torch(
         for width in (1, 2, 4, 7):
             if height + 2 * padding[0] < kernel[0] or width + 2 * padding[1] < kernel[1]:
                 continue
-            x = torch.randn(3, 4, height, width, dtype=torch.float64).float()
+            x = torch.randn(3, 4, height, width)
             weight = torch.randn(4, 1, *kernel, requires_grad=True)
             output = conv2d(x, weight, None, stride, padding, 1, 4)
             given = torch.randn_like(output)

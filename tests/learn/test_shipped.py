@@ -52,6 +52,7 @@ def test_they_know_more_of_aerial_images_than_random_weights() -> None:
         ({"recipe": "simclr"}, SHIPPED_ENCODER, SHIPPED),
         ({"encoder": SHIPPED_ENCODER}, SHIPPED_ENCODER, SHIPPED),
         ({"encoder": f"hf-hub:timm/{SHIPPED_ENCODER}"}, SHIPPED_ENCODER, SHIPPED),
+        ({"encoder": f"hf_hub:timm/{SHIPPED_ENCODER}.in1k"}, f"{SHIPPED_ENCODER}.in1k", SHIPPED),
         ({"encoder": "resnet18"}, "resnet18", "random"),
         ({"weights": "random"}, SHIPPED_ENCODER, "random"),
         ({"recipe": "mmgr-2023"}, "resnet50", "random"),

@@ -33,7 +33,9 @@ def score_table(found: Benchmark) -> str:
     """Return the first metric of each task and split, mean rank, dimensions, parameters and seconds of each row."""
     rows = {row.name: row for row in found.outcomes if row.state == "made"}
     panels = found.panels
-    cells = [["Row", "Sees", *(_title(found, panel) for panel in panels), "Mean rank", "Dim.", "Parameters", "Seconds"]]
+    cells = [
+        ["Row", "Sees", *(panel_title(found, panel) for panel in panels), "Mean rank", "Dim.", "Parameters", "Seconds"]
+    ]
     cells.append(["---", "---", *["---:"] * (len(panels) + 4)])
     best = {panel: _best(found.of_panel(panel)) for panel in panels}
     for name, rank in found.ranks.items():
@@ -43,7 +45,7 @@ def score_table(found: Benchmark) -> str:
         cost = ["", "", ""] if row is None else [f"{row.dimensions:,}", f"{row.parameters:,}", f"{row.seconds:,.1f}"]
         sees = "both" if row is None else _SEES[row.kind]
         cells.append([f"`{name}`", sees, *values, f"{rank:.1f}", *cost])
-    return _table(cells)
+    return markdown_table(cells)
 
 
 def difference_table(found: Benchmark) -> str:
@@ -54,10 +56,10 @@ def difference_table(found: Benchmark) -> str:
         panel = (difference.task, difference.split)
         if difference.features == found.main and difference.metric == found.of_panel(panel)[0].metric:
             own.setdefault(difference.other, {})[panel] = difference
-    cells = [["Less", *(_title(found, panel) for panel in panels)], ["---", *["---:"] * len(panels)]]
+    cells = [["Less", *(panel_title(found, panel) for panel in panels)], ["---", *["---:"] * len(panels)]]
     ranked = [name for name in found.ranks if name in own]
     cells.extend([f"`{name}`", *(_difference(own[name].get(panel)) for panel in panels)] for name in ranked)
-    return _table(cells)
+    return markdown_table(cells)
 
 
 def _setting(found: Benchmark) -> str:
@@ -103,7 +105,8 @@ def _chosen(found: Benchmark) -> str:
     return f". Folds in which each was chosen: {'. '.join(told)}" if told else ""
 
 
-def _title(found: Benchmark, panel: Panel) -> str:
+def panel_title(found: Benchmark, panel: Panel) -> str:
+    """Return the head of a column: task, split and metric."""
     metric = METRICS[found.of_panel(panel)[0].metric]
     return f"{panel[0]}, {panel[1]}: {metric.title}{'' if metric.highest else ' ↓'}"
 
@@ -131,7 +134,8 @@ def _difference(difference: Difference | None) -> str:
     return f"**{text}**" if difference.clear else text
 
 
-def _table(cells: Sequence[Sequence[str]]) -> str:
+def markdown_table(cells: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as Markdown; the second line has the dashes."""
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from mmgr.console import log
 from mmgr.errors import ConfigError
+from mmgr.learn.edges import first_line
 from mmgr.learn.embed import ImageEncoder, whole_views
 from mmgr.learn.feature_maps import WithMaps
 from mmgr.learn.model import MultiModalModel
@@ -227,9 +228,8 @@ def _told(recipe: Recipe) -> Iterator[None]:
         with _quiet():
             yield
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"embed.engine: ONNX Runtime cannot take {recipe.encoder} ({first}); set `embed.engine: torch`."
+            f"embed.engine: ONNX Runtime cannot take {recipe.encoder} ({first_line(error)}); set `embed.engine: torch`."
         ) from error
 
 

@@ -45,6 +45,11 @@ class Augmentation(Choices):
     """Whether views turn by 0, 90, 180 or 270 degrees."""
 
 
+def _of_timm(name: str) -> str:
+    """Return the name of a model without that of the hub."""
+    return re.sub("^hf[-_]hub:timm/", "", name)
+
+
 class Recipe(Choices):
     """Every choice of one training; the defaults are those of `mmgr`, ours."""
 
@@ -173,7 +178,7 @@ class Recipe(Choices):
     @field_validator("encoder")
     @classmethod
     def _is_a_name_of_timm(cls, value: str) -> str:
-        return re.sub("^hf[-_]hub:timm/", "", value)
+        return _of_timm(value)
 
     @model_validator(mode="after")
     def _bands_have_both(self) -> Recipe:
@@ -333,7 +338,7 @@ def _start(settings: Pretrain, recipe: Recipe) -> tuple[str, str]:
     """Return the encoder and the weights that training begins with; what is named decides what is not."""
     if settings.weights is None:
         encoder = settings.encoder or recipe.encoder
-        same = encoder.removeprefix("hf-hub:timm/") == recipe.encoder
-        return encoder, recipe.weights if same else "random"
+        architecture = _of_timm(encoder).partition(".")[0]  # without the tag of its weights
+        return encoder, recipe.weights if architecture == recipe.encoder else "random"
     usual = SHIPPED_ENCODER if settings.weights == SHIPPED else recipe.encoder
     return settings.encoder or usual, str(settings.weights)
