@@ -68,6 +68,7 @@ def test_a_linear_probe_is_a_linear_function_of_the_features(
     probe = make_probe("ridge", seed=0, kind=kind, parts=parts).fit(X[:units], labels[:units])
     weights, intercepts = probe.linear()
     assert weights.shape == (dims, 1 if kind == "number" else 3)
+    X[units:] = np.clip(X[units:], np.nanmin(X[:units], axis=0), np.nanmax(X[:units], axis=0))
     outputs = np.where(np.isnan(X), np.nanmean(X[:units], axis=0), X)[units:] @ weights + intercepts
     if kind == "number":
         expected, found = probe.predict(X[units:]), np.clip(outputs[:, 0], *probe.range_)
@@ -121,3 +122,25 @@ def test_an_odd_place_is_predicted_within_the_range_of_the_labels(name: ProbeNam
     odd = np.full((1, 10), 1e6, np.float32)
     for far in (odd, -odd):
         assert y.min() <= make_probe(name, seed=0).fit(X, y).predict(far)[0] <= y.max()
+
+
+@pytest.mark.parametrize("name", ["ridge", "mlp", "knn"])
+def test_a_feature_that_few_training_units_have_throws_no_prediction_far_off(name: ProbeName) -> None:
+    X, y = sample(60, 10)
+    X[:, 4] = 0.0
+    X[7, 4] = 1e-3  # as of an encoder's output that is zero nearly everywhere
+    model = make_probe(name, seed=0).fit(X[:50], y[:50])
+    usual = model.predict(X[50:])
+    X[50:, 4] = 1.0
+    as_high_as_seen = X[50:].copy()
+    as_high_as_seen[:, 4] = 1e-3
+    assert np.array_equal(model.predict(X[50:]), model.predict(as_high_as_seen))
+    assert np.abs(model.predict(X[50:]) - usual).max() < y.std()
+
+
+def test_what_was_learned_from_is_predicted_as_it_is() -> None:
+    X, y = sample(80, 30)
+    X[3, 5] = np.nan
+    model = ridge_probe().fit(X, y)
+    plain = np.clip(model.head_.predict(model.features_.transform(X)), y.min(), y.max())
+    np.testing.assert_array_equal(model.predict(X), plain)

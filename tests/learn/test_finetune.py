@@ -13,6 +13,7 @@ from mmgr.config import Finetune
 from mmgr.errors import MmgrError
 from mmgr.learn.embed import embed
 from mmgr.learn.finetune import SHOWN, FineTuner, Samples, _shown
+from mmgr.learn.learner import Learner
 from mmgr.learn.model import MultiModalModel
 from mmgr.store import RegionStore
 
@@ -97,7 +98,8 @@ class TestFold:
         scaler = StandardScaler().fit(features[rows])
         y = (label[rows] - label[rows].mean()) / label[rows].std()
         probe = RidgeCV(alphas=np.logspace(-2, 6, 17)).fit(scaler.transform(features[rows]), y)
-        expected = probe.predict(scaler.transform(features[TEST])) * label[rows].std() + label[rows].mean()
+        held = np.clip(features[TEST], features[rows].min(axis=0), features[rows].max(axis=0))
+        expected = probe.predict(scaler.transform(held)) * label[rows].std() + label[rows].mean()
         expected[TEST == 130] = label[rows].mean()
         expected = np.clip(expected, label[rows].min(), label[rows].max())
         assert found.predicted == pytest.approx(expected, abs=1e-3)
@@ -109,7 +111,12 @@ class TestFold:
         middle = np.flatnonzero((label > 0.4) & (label < 0.6) & (np.arange(REGIONS) != 130))
         settings = Finetune(epochs=1, learning_rate=0.1, encoder_rate=1.0)
         tuner = FineTuner(hue_model, store, samples_of(label), settings, device="cpu")
-        predicted = tuner.fold(middle, middle[:0], np.arange(REGIONS), start=ridge, seed=0).predicted
+
+        def steep(*inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            weights, intercepts = ridge(*inputs)
+            return 20 * weights, intercepts
+
+        predicted = tuner.fold(middle, middle[:0], np.arange(REGIONS), start=steep, seed=0).predicted
         assert label[middle].min() == predicted.min()
         assert predicted.max() <= label[middle].max()
         assert predicted[130] == pytest.approx(label[middle].mean()), "nothing is known of a unit without an image"
@@ -163,3 +170,33 @@ def test_a_unit_is_shown_by_a_few_of_its_regions_that_mean_the_same_on_average()
     regions, shown = _shown(few, random)
     assert regions.tolist() == [0, 2]
     assert shown.tolist() == [[0.75, 0.25]]
+
+
+class TestLearner:
+    @staticmethod
+    def learner(model: MultiModalModel) -> tuple[Learner, np.ndarray]:
+        inputs = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+        inputs[4, 2] = np.nan
+        learner = Learner(model, inputs, 1)
+        with torch.no_grad():
+            learner.head.weight.copy_(torch.arange(1.0, 7.0)[None])
+            learner.head.bias.zero_()
+        return learner, inputs
+
+    def test_units_to_predict_are_held_within_the_range_of_those_learned_from(self, hue_model: MultiModalModel) -> None:
+        learner, inputs = self.learner(hue_model)
+        far = torch.full((1, 6), 1e3)
+        expected = learner(torch.from_numpy(np.nanmax(inputs, axis=0)[None, :4]), far[:, 4:])
+        assert torch.allclose(learner(far[:, :4], far[:, 4:]), expected)
+        with torch.no_grad():
+            free = learner.head(learner.standardised(torch.from_numpy(inputs)))
+        assert torch.allclose(learner(torch.from_numpy(inputs[:, :4]), torch.from_numpy(inputs[:, 4:])), free)
+
+    def test_what_is_learned_from_widens_the_range(self, hue_model: MultiModalModel) -> None:
+        learner, _ = self.learner(hue_model)
+        far = torch.full((1, 6), 50.0)
+        before = learner(far[:, :4], far[:, 4:])
+        learned = learner.learning(far[:, :4], far[:, 4:])
+        assert learned.item() > 2 * before.item()
+        assert torch.allclose(learner(far[:, :4], far[:, 4:]), learned)
+        assert {"low", "high"} <= learner.snapshot().keys(), "an epoch that is taken brings its own"

@@ -56,7 +56,7 @@ def test_it_learns_what_a_probe_of_a_random_encoder_does_not_show(
     blind = np.tile(shares[rows].mean(axis=0), (len(test), 1))
     tuned, untuned, mean = (l1(shares[test], one) for one in (found.predicted, frozen, blind))
     assert untuned < 0.6 * mean, "the probe is no straw man"
-    assert tuned < 0.7 * untuned
+    assert tuned < 0.8 * untuned
 
 
 @pytest.mark.parametrize("kind", ["class", "shares"])

@@ -1,7 +1,8 @@
 """Small models on frozen embeddings, as scikit-learn estimators.
 
 Scaling, filling of unknown values and choice of regularisation happen inside ``fit``, so a held-out
-fold has no part in them. Unknown features (NaN) take the training mean. What is tuned is chosen on the inner folds
+fold has no part in them. Unknown features (NaN) take the training mean, and those of a unit to predict are held within
+the range that the training units have. What is tuned is chosen on the inner folds
 that ``fit`` is given, which a score makes of blocks; without them, on random fifths of the training units. Where
 vectors have parts, such as images and POIs, the parts are weighed against each other first; trees ask one column at a
 time, and see them as they are.
@@ -94,7 +95,9 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
     """A head on filled and scaled features, whose predictions stay between the lowest and highest label.
 
     A linear head has no bounds: one odd place can get a density that no place on Earth has, and
-    decide the R2 of a whole city.
+    decide the R2 of a whole city. Its features stay within their range among the training units, too: some outputs of
+    an encoder are zero nearly everywhere, vary little among a few units, and are scaled up by that; a place elsewhere
+    that has one lies tens of spreads away.
 
     Parameters
     ----------
@@ -134,6 +137,9 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
             raise ValueError("labels are names of classes, not numbers or shares; `ClassProbe` takes those") from None
         if not np.isfinite(target).all():
             raise ValueError(f"{int((~np.isfinite(target)).sum())} of {target.size} labels are NaN or infinite")
+        X = np.asarray(X)
+        # a column that is unknown everywhere has no range, and no part in anything
+        self.low_, self.high_ = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
         fill = SimpleImputer(strategy="mean", keep_empty_features=True)
         steps = [fill, StandardScaler(), *([PrincipalComponents(parts=self.parts)] if self.components else [])]
         self.features_ = make_pipeline(*steps)
@@ -150,8 +156,9 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
     def predict(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
         """Predict numbers, within the range of the training labels, or shares that sum to 1."""
         check_is_fitted(self, "head_")
+        seen = self.features_.transform(np.clip(np.asarray(X), self.low_, self.high_))
         # float64 first: rounded to float32, a label can lie outside its own range
-        predicted = np.asarray(self.head_.predict(self.features_.transform(X)), np.float64)
+        predicted = np.asarray(self.head_.predict(seen), np.float64)
         return np.clip(predicted, *self.range_) if predicted.ndim == 1 else predicted
 
     def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -159,8 +166,8 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
 
         Returns
         -------
-        Weights, shape ``(d, k)``, and intercepts, shape ``(k,)``: of numbers ``k`` is 1, and predictions are kept to no
-        range; of classes and shares they give the scores that a softmax makes shares of.
+        Weights, shape ``(d, k)``, and intercepts, shape ``(k,)``: of numbers ``k`` is 1, and neither features nor
+        predictions are kept to a range; of classes and shares they give the scores that a softmax makes shares of.
         """
         coef = np.asarray(self.head_.coef_, np.float64)
         coef, intercept = coef.reshape(len(coef), -1), np.atleast_1d(self.head_.intercept_)

@@ -208,7 +208,7 @@ class FineTuner:
             with _seeded(seed_for(Purpose.DROPOUT, seed, epoch, step), self.device):
                 features = learner.model.encode_images(views)  # (m, F)
             beside = torch.from_numpy(self.samples.beside[units]).to(self.device)
-            found = learner(torch.from_numpy(shown).to(self.device) @ features, beside)
+            found = learner.learning(torch.from_numpy(shown).to(self.device) @ features, beside)
             loss = goal.loss(found, torch.from_numpy(target[units]).to(self.device))
             if not torch.isfinite(loss):
                 raise MmgrError(

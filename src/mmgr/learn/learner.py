@@ -16,10 +16,25 @@ from mmgr.learn.model import MultiModalModel
 
 
 class Learner(nn.Module):
-    """A copy of a model, and a linear head on standardised features."""
+    """A copy of a model, and a linear head on standardised features.
+
+    Features of a unit to predict are held within the range that those learned from had at the beginning or have had
+    since, as the probe that the head starts as holds them.
+
+    Parameters
+    ----------
+    model
+        What is copied.
+    inputs
+        Features of the units to learn from, shape ``(u, F + P)``; NaN where unknown.
+    outputs
+        ``k``, the number of outputs.
+    """
 
     mean: Tensor
     spread: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, model: MultiModalModel, inputs: NDArray[np.float32], outputs: int) -> None:
         super().__init__()
@@ -32,6 +47,9 @@ class Learner(nn.Module):
         spread = np.sqrt(np.where(known, (inputs - mean) ** 2, 0).sum(axis=0) / count)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("spread", torch.tensor(np.where(spread > 1e-6, spread, 1), dtype=torch.float32))
+        scaled = self.standardised(torch.from_numpy(inputs))
+        self.register_buffer("low", scaled.amin(dim=0))
+        self.register_buffer("high", scaled.amax(dim=0))
 
     def standardised(self, inputs: Tensor) -> Tensor:
         """Scale features, shape ``(u, F + P)``; what is unknown takes the training mean."""
@@ -39,7 +57,17 @@ class Learner(nn.Module):
 
     def forward(self, features: Tensor, beside: Tensor) -> Tensor:
         """Return the head's outputs, shape ``(u, k)``, for features, shapes ``(u, F)`` and ``(u, P)``."""
-        outputs: Tensor = self.head(self.standardised(torch.cat([features, beside], 1)))
+        seen = self.standardised(torch.cat([features, beside], 1))
+        outputs: Tensor = self.head(seen.clamp(self.low, self.high))
+        return outputs
+
+    def learning(self, features: Tensor, beside: Tensor) -> Tensor:
+        """Return the outputs for units that are learned from: what their features are widens the range."""
+        seen = self.standardised(torch.cat([features, beside], 1))
+        with torch.no_grad():
+            self.low.copy_(torch.minimum(self.low, seen.amin(dim=0)))
+            self.high.copy_(torch.maximum(self.high, seen.amax(dim=0)))
+        outputs: Tensor = self.head(seen)
         return outputs
 
     def optimiser(self, settings: Finetune) -> torch.optim.Optimizer:
