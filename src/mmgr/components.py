@@ -26,6 +26,10 @@ MOST_ROWS = 65_536
 PART = 8192
 """Rows that are there in double precision at a time."""
 
+BEYOND = 2.0
+"""How far the features of a unit to predict may lie beyond their range among the units that a small model learned
+from, in their spreads among those."""
+
 
 @dataclass(frozen=True, slots=True)
 class Components:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 from sklearn.base import clone
@@ -68,7 +69,8 @@ def test_a_linear_probe_is_a_linear_function_of_the_features(
     probe = make_probe("ridge", seed=0, kind=kind, parts=parts).fit(X[:units], labels[:units])
     weights, intercepts = probe.linear()
     assert weights.shape == (dims, 1 if kind == "number" else 3)
-    X[units:] = np.clip(X[units:], np.nanmin(X[:units], axis=0), np.nanmax(X[:units], axis=0))
+    spread = 2 * np.nanstd(X[:units], axis=0)
+    X[units:] = np.clip(X[units:], np.nanmin(X[:units], axis=0) - spread, np.nanmax(X[:units], axis=0) + spread)
     outputs = np.where(np.isnan(X), np.nanmean(X[:units], axis=0), X)[units:] @ weights + intercepts
     if kind == "number":
         expected, found = probe.predict(X[units:]), np.clip(outputs[:, 0], *probe.range_)
@@ -131,11 +133,34 @@ def test_a_feature_that_few_training_units_have_throws_no_prediction_far_off(nam
     X[7, 4] = 1e-3  # as of an encoder's output that is zero nearly everywhere
     model = make_probe(name, seed=0).fit(X[:50], y[:50])
     usual = model.predict(X[50:])
+    bound = X[50:].copy()
+    bound[:, 4] = 1e-3 + 2 * X[:50, 4].std()
     X[50:, 4] = 1.0
-    as_high_as_seen = X[50:].copy()
-    as_high_as_seen[:, 4] = 1e-3
-    assert np.array_equal(model.predict(X[50:]), model.predict(as_high_as_seen))
+    np.testing.assert_allclose(model.predict(X[50:]), model.predict(bound), rtol=1e-5)
     assert np.abs(model.predict(X[50:]) - usual).max() < y.std()
+
+
+@pytest.mark.parametrize("name", ["ridge", "mlp"])
+def test_features_somewhat_beyond_those_learned_from_count_as_they_are(name: ProbeName) -> None:
+    X, y = sample(60, 10)
+    beyond = X[:1].copy()
+    beyond[:, 4] = X[:, 4].max() + 1.9 * X[:, 4].std()
+    model = make_probe(name, seed=0).fit(X, y)
+    plain = model.head_.predict(model.features_.transform(beyond))
+    assert model.predict(beyond) == pytest.approx(np.clip(plain, y.min(), y.max()))
+
+
+@pytest.mark.parametrize("name", ["ridge", "mlp"])
+def test_features_to_predict_from_are_checked_as_everywhere_in_scikit_learn(name: ProbeName) -> None:
+    X, y = sample(60, 6)
+    model = make_probe(name, seed=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"1 features, but .* expecting 6"):
+        model.predict(X[:, :1])
+    with pytest.raises(ValueError, match="infinity"):
+        model.predict(np.full((1, 6), np.inf, np.float32))
+    table = pd.DataFrame(X).astype("Float64")
+    table.iloc[0, 0] = pd.NA
+    assert np.isfinite(model.fit(table, y).predict(table)).all()
 
 
 def test_what_was_learned_from_is_predicted_as_it_is() -> None:

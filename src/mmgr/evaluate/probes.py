@@ -1,11 +1,10 @@
 """Small models on frozen embeddings, as scikit-learn estimators.
 
 Scaling, filling of unknown values and choice of regularisation happen inside ``fit``, so a held-out
-fold has no part in them. Unknown features (NaN) take the training mean, and those of a unit to predict are held within
-the range that the training units have. What is tuned is chosen on the inner folds
-that ``fit`` is given, which a score makes of blocks; without them, on random fifths of the training units. Where
-vectors have parts, such as images and POIs, the parts are weighed against each other first; trees ask one column at a
-time, and see them as they are.
+fold has no part in them. Unknown features (NaN) take the training mean, and those of a unit to predict are held near
+the range that the training units have. What is tuned is chosen on the inner folds that ``fit`` is given, which a score
+makes of blocks; without them, on random fifths of the training units. Where vectors have parts, such as images and
+POIs, the parts are weighed against each other first; trees ask one column at a time, and see them as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from mmgr.components import principal_axes
+from mmgr.components import BEYOND, principal_axes
 from mmgr.config import LabelKind
 from mmgr.evaluate.heads import BoostingHead, ForestHead, NeighboursHead, NetworkHead, NumberLoss
 from mmgr.evaluate.linear import BlockRidge, SoftmaxRegression
@@ -95,9 +94,9 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
     """A head on filled and scaled features, whose predictions stay between the lowest and highest label.
 
     A linear head has no bounds: one odd place can get a density that no place on Earth has, and
-    decide the R2 of a whole city. Its features stay within their range among the training units, too: some outputs of
-    an encoder are zero nearly everywhere, vary little among a few units, and are scaled up by that; a place elsewhere
-    that has one lies tens of spreads away.
+    decide the R2 of a whole city. Its features stay within :data:`~mmgr.components.BEYOND` spreads of their range among
+    the training units, too: some outputs of an encoder are zero nearly everywhere, vary little among a few units, and
+    are scaled up by that; a place elsewhere that has one lies tens of spreads away.
 
     Parameters
     ----------
@@ -137,9 +136,6 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
             raise ValueError("labels are names of classes, not numbers or shares; `ClassProbe` takes those") from None
         if not np.isfinite(target).all():
             raise ValueError(f"{int((~np.isfinite(target)).sum())} of {target.size} labels are NaN or infinite")
-        X = np.asarray(X)
-        # a column that is unknown everywhere has no range, and no part in anything
-        self.low_, self.high_ = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
         fill = SimpleImputer(strategy="mean", keep_empty_features=True)
         steps = [fill, StandardScaler(), *([PrincipalComponents(parts=self.parts)] if self.components else [])]
         self.features_ = make_pipeline(*steps)
@@ -149,6 +145,8 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
             weights = PartWeights(widths).fit(seen, target, inner=inner)
             seen = weights.transform(seen)
             self.features_ = make_pipeline(*steps, weights)
+        scaled = self.features_[:2].transform(X)
+        self.low_, self.high_ = scaled.min(axis=0) - BEYOND, scaled.max(axis=0) + BEYOND
         self.head_ = clone(self.head).fit(seen, target, inner=inner)
         self.range_ = float(target.min()), float(target.max())
         return self
@@ -156,7 +154,9 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
     def predict(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
         """Predict numbers, within the range of the training labels, or shares that sum to 1."""
         check_is_fitted(self, "head_")
-        seen = self.features_.transform(np.clip(np.asarray(X), self.low_, self.high_))
+        seen = np.clip(self.features_[:2].transform(X), self.low_, self.high_)
+        for _, step in self.features_.steps[2:]:
+            seen = step.transform(seen)
         # float64 first: rounded to float32, a label can lie outside its own range
         predicted = np.asarray(self.head_.predict(seen), np.float64)
         return np.clip(predicted, *self.range_) if predicted.ndim == 1 else predicted

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from mmgr.components import BEYOND
 from mmgr.config import Finetune
 from mmgr.learn.layers import train_last
 from mmgr.learn.model import MultiModalModel
@@ -18,8 +19,8 @@ from mmgr.learn.model import MultiModalModel
 class Learner(nn.Module):
     """A copy of a model, and a linear head on standardised features.
 
-    Features of a unit to predict are held within the range that those learned from had at the beginning or have had
-    since, as the probe that the head starts as holds them.
+    Features of a unit to predict are held near the range that those learned from had at the beginning or have had
+    since, within :data:`~mmgr.components.BEYOND` spreads, as the probe that the head starts as holds them.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class Learner(nn.Module):
     def forward(self, features: Tensor, beside: Tensor) -> Tensor:
         """Return the head's outputs, shape ``(u, k)``, for features, shapes ``(u, F)`` and ``(u, P)``."""
         seen = self.standardised(torch.cat([features, beside], 1))
-        outputs: Tensor = self.head(seen.clamp(self.low, self.high))
+        outputs: Tensor = self.head(seen.clamp(self.low - BEYOND, self.high + BEYOND))
         return outputs
 
     def learning(self, features: Tensor, beside: Tensor) -> Tensor:
