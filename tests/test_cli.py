@@ -287,6 +287,11 @@ class TestAudit:
         path.write_text("id,lon,lat\n1,9,48\n2,9.1,48\n")
         assert_refused(mmgr("audit", "--splits", path), "no column `split`", "id, lon, lat")
 
+    def test_a_window_without_an_edge(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        path = tmp_path / "splits.csv"
+        path.write_text("id,lon,lat,split\n1,9,48,train\n2,9.1,48,test\n")
+        assert_refused(mmgr("audit", "--splits", path, "--window", 0), "`--window` 0", "metres above 0")
+
     def test_the_exit_code_says_whether_something_is_named(self, mmgr: Mmgr, tmp_path: Path) -> None:
         path = tmp_path / "splits.csv"
         path.write_text("id,lon,lat,split\n1,9,48,train\n2,9.1,48,train\n3,9.9,48,test\n")
