@@ -166,9 +166,14 @@ def metric_crs(crs: CRS, *, what: str, suggestion: str = "EPSG:326xx (your UTM z
         kind = "geographic (degrees)" if crs.is_geographic else "not projected"
         raise RegionError(f"{what}: {_name(crs)} is {kind}, but distances need metres; {remedy}")
     units = {axis.unit_name for axis in crs.axis_info[:2]}
-    if any(axis.unit_conversion_factor != 1 for axis in crs.axis_info[:2]):
+    if not counts_metres(crs):
         raise RegionError(f"{what}: {_name(crs)} counts {' and '.join(sorted(units))}, not metres; {remedy}")
     return crs
+
+
+def counts_metres(crs: CRS) -> bool:
+    """Say whether a CRS is projected and its axes count metres, which on the ground may be longer or shorter."""
+    return bool(crs.is_projected) and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info[:2])
 
 
 def _name(crs: CRS) -> str:

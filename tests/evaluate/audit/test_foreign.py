@@ -144,6 +144,20 @@ def test_a_metric_crs_is_kept() -> None:
     assert flat[0].equals(shapes[0])
 
 
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:6933"])
+def test_metres_of_a_projection_far_from_true_scale_are_not_taken_for_metres(crs: str) -> None:
+    places = [(24.0, 60.0), (24.001, 60.0), (24.0, 60.001)]  # EPSG:6933 keeps areas, not lengths
+    flat, _ = laid_flat(gpd.GeoSeries(shapely.points(places), crs=4326).to_crs(crs))
+    for other in (1, 2):
+        true = Geod(ellps="WGS84").inv(*places[0], *places[other])[2]
+        assert shapely.distance(flat[0], flat[other]) == pytest.approx(true, rel=0.01)
+
+
+def test_web_mercator_is_kept_at_the_equator() -> None:
+    places = gpd.GeoSeries(shapely.points([(103.8, 1.3), (103.81, 1.3)]), crs=4326).to_crs(3857)
+    assert list(laid_flat(places)[0]) == list(places)
+
+
 def test_without_places_the_audit_says_what_it_did_not_look_at(tmp_path: Path) -> None:
     found = by_path(write(tmp_path, {"id": [1, 2], "split": ["train", "test"]}))
     assert found["adjacent places"].status == "note"
