@@ -209,6 +209,16 @@ def test_a_word_in_a_label_of_another_place_does_no_harm(tmp_path: Path) -> None
     np.testing.assert_array_equal(split.labels, [10, 30])
 
 
+def test_a_label_of_the_splits_beside_places_of_another_file_is_named_with_its_own(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("id,split,people\n1,train,10\n2,train,11\n3,test,none\n4,test,n/k\n5,test,3\n")
+    (tmp_path / "g.csv").write_text("id,lon,lat,use\n1,1,1,a\n2,1,1,\n3,1,1,b\n4,1,1,\n5,1,1,a\n")
+    with pytest.raises(InputError, match=r"s.csv: column `people` .* row 3 has 'none'"):
+        read_split(tmp_path / "s.csv", geometry=tmp_path / "g.csv", columns=Columns(label="people"))
+    labels = read_split(tmp_path / "s.csv", geometry=tmp_path / "g.csv", columns=Columns(label="use")).labels
+    assert labels is not None
+    assert [value if value == value else "missing" for value in labels] == ["a", "missing", "b", "missing", "a"]  # noqa: PLR0124 - NaN differs from itself
+
+
 def test_labels_are_numbers_or_names_and_empty_cells_are_missing(tmp_path: Path) -> None:
     frame = pd.DataFrame({"id": range(5), "split": ["train", "train", "test", "test", "test"]})
     labels: dict[str, Any] = {

@@ -48,9 +48,8 @@ def read_split(path: Path, *, geometry: Path | None = None, columns: Columns | N
 
     A table has a column with the part of each unit: ``train``, ``val`` and ``test``, or the number or name of a fold,
     each of which is tested in turn, save for -1, which never is; or true where a unit is tested; or a column of 0 and 1
-    for each part. JSON may also be
-    ``{"train": [ids], "test": [ids]}`` (or ``train_ids`` and the like), a list or mapping of such folds, or
-    ``{id: part}``. What is validated on counts as learned from.
+    for each part. JSON may also be ``{"train": [ids], "test": [ids]}`` (or ``train_ids`` and the like), a list or
+    mapping of such folds, or ``{id: part}``. What is validated on counts as learned from.
 
     Parameters
     ----------
@@ -84,7 +83,7 @@ def read_split(path: Path, *, geometry: Path | None = None, columns: Columns | N
             )
     joined = None if places is None else _joined(rows, places, source, columns)
     shapes = _shapes(rows.table, path, columns) if joined is None else _shapes_of_ids(joined, source, columns)
-    labels = None if columns.label is None else _labels(rows, joined, columns.label, source)
+    labels = None if columns.label is None else _labels(rows, joined, columns.label, path, source)
     return SplitFile(path.name, rows.ids, rows.folds, rows.parts, shapes, labels, rows.has_validation)
 
 
@@ -164,18 +163,18 @@ def _shapes_of_ids(joined: _Joined, path: Path, columns: Columns) -> gpd.GeoSeri
     return gpd.GeoSeries(whole[joined.of_rows], crs=shapes.crs)
 
 
-def _labels(rows: SplitRows, joined: _Joined | None, label: str, path: Path) -> NDArray[Any]:
+def _labels(rows: SplitRows, joined: _Joined | None, label: str, path: Path, places: Path) -> NDArray[Any]:
     """Return the label of each row of the splits, from whichever file has it: of an id's rows, the first known."""
     if joined is None or (label not in joined.table and label in rows.table):
         require_columns(rows.table.columns, [label], path=path, what=WHAT)
         return _numbers_or_names(rows.table[label], np.arange(len(rows.table)), path)
-    require_columns(joined.table.columns, [label], path=path, what=WHAT)
-    values = pd.Series(_numbers_or_names(joined.table[label], joined.kept, path))
-    by_unit = values.groupby(joined.unit)
+    require_columns(joined.table.columns, [label], path=places, what=WHAT)
+    by_unit = pd.Series(_numbers_or_names(joined.table[label], joined.kept, places)).groupby(joined.unit)
     unlike = int((by_unit.nunique() > 1).sum())  # noqa: PD101 - how many are, not whether all are
     if unlike:
-        log.warning("splits: %d ids have rows of different `%s` in %s; the first counts", unlike, label, path)
-    return np.asarray(by_unit.first().to_numpy()[joined.of_rows])
+        log.warning("splits: %d ids have rows of different `%s` in %s; the first counts", unlike, label, places)
+    first = by_unit.first()
+    return np.asarray(first.where(first.notna(), np.nan).to_numpy()[joined.of_rows])
 
 
 def _numbers_or_names(column: pd.Series[Any], rows: NDArray[np.int64], path: Path) -> NDArray[Any]:
