@@ -21,6 +21,7 @@ _MOST_UNITS = 3_000
 """A sample of so many units tells a near-perfect function from a good one."""
 _DIGITS = 6
 """Of shares: rounding beyond would part ranks that are one."""
+_TOO_FEW = "Too few units with POIs, or with labels that differ, to tell whether the label is made of them"
 
 Columns = str | tuple[str, ...]
 
@@ -152,9 +153,6 @@ def _inputs(what: str, rows: NDArray[np.int64], columns: dict[str, NDArray[np.fl
     varied = {name: column for name, column in columns.items() if len(column) and np.ptp(column) > 0}
     table = np.stack(list(varied.values()), axis=1) if varied else np.zeros((len(rows), 0))
     return Inputs(what, list(varied), rows, table)
-
-
-_TOO_FEW = "Too few units with POIs, or with labels that differ, to tell whether the label is made of them"
 
 
 def _of_numbers(units: Units, inputs: list[Inputs]) -> _Seen:
