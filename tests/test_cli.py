@@ -287,6 +287,29 @@ class TestAudit:
         path.write_text("id,lon,lat\n1,9,48\n2,9.1,48\n")
         assert_refused(mmgr("audit", "--splits", path), "no column `split`", "id, lon, lat")
 
+    def test_a_window_without_an_edge(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        path = tmp_path / "splits.csv"
+        path.write_text("id,lon,lat,split\n1,9,48,train\n2,9.1,48,test\n")
+        assert_refused(mmgr("audit", "--splits", path, "--window", 0), "`--window` 0", "metres above 0")
+
+    def test_a_word_in_a_label_of_numbers(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        path = tmp_path / "splits.csv"
+        path.write_text("id,lon,lat,split,people\n1,9,48,train,5\n2,9.1,48,test,hidden\n3,9.2,48,test,7\n")
+        refused = mmgr("audit", "--splits", path, "--label", "people")
+        assert_refused(refused, "splits.csv", "`people`", "row 2", "'hidden'", "Empty such cells")
+
+    def test_a_torn_file(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        torn, path = tmp_path / "torn.parquet", tmp_path / "splits.csv"
+        torn.write_text("torn")
+        path.write_text("id,split\n1,train\n2,test\n")
+        assert_refused(mmgr("audit", "--splits", torn), "torn.parquet is not readable")
+        assert_refused(mmgr("audit", "--splits", path, "--geometry", torn), "torn.parquet is not readable")
+
+    def test_folds_that_are_never_tested(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        path = tmp_path / "splits.csv"
+        path.write_text("id,lon,lat,fold\n1,9,48,-1\n2,9.1,48,-1\n")
+        assert_refused(mmgr("audit", "--splits", path), "`fold` has no fold that is tested")
+
     def test_the_exit_code_says_whether_something_is_named(self, mmgr: Mmgr, tmp_path: Path) -> None:
         path = tmp_path / "splits.csv"
         path.write_text("id,lon,lat,split\n1,9,48,train\n2,9.1,48,train\n3,9.9,48,test\n")

@@ -217,7 +217,7 @@ def audit_command(
     crs: Annotated[str | None, typer.Option("--crs", help="CRS of these columns; degrees by default.")] = None,
     label: Annotated[str | None, typer.Option("--label", help="Column of the label, for its variogram.")] = None,
     window: Annotated[
-        float | None, typer.Option("--window", min=0, help="Metres of an image's edge, where places are points.")
+        float | None, typer.Option("--window", help="Metres of an image's edge, where places are points.")
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print all findings with their numbers as JSON.")] = False,

@@ -17,7 +17,7 @@ _SHOWN = 5
 """Words that a message names."""
 
 
-def read_csv(path: Path, *, names: Sequence[str], what: str) -> pd.DataFrame:
+def read_csv(path: Path, *, names: Sequence[str], texts: Sequence[str] = (), what: str) -> pd.DataFrame:
     """Read a CSV; the parameters are those of :func:`mmgr.tables.read_table`.
 
     Raises
@@ -35,10 +35,10 @@ def read_csv(path: Path, *, names: Sequence[str], what: str) -> pd.DataFrame:
         log.info("%s: %s is not UTF-8; read as Latin-1", what, path)
     separator = _separator(head.decode(encoding, "ignore"))
     try:
-        frame = _parsed(path, separator, encoding)
-        texts = [name for name in names if name in frame and _is_text_with_gaps(frame[name])]
+        frame = _parsed(path, separator, encoding, texts=texts)
+        gaps = [name for name in names if name in frame and _is_text_with_gaps(frame[name])]
         # numbers need the words for a missing value, so only columns that hold text are read without
-        return _with_words(frame, _parsed(path, separator, encoding, words=True), texts, path, what) if texts else frame
+        return _with_words(frame, _parsed(path, separator, encoding, words=True), gaps, path, what) if gaps else frame
     except pd.errors.EmptyDataError:
         raise InputError(f"{what}: {path} holds no table; it needs a line of column names, and rows.") from None
     except pd.errors.ParserError as error:
@@ -51,11 +51,13 @@ def read_csv(path: Path, *, names: Sequence[str], what: str) -> pd.DataFrame:
         raise InputError(f"{what}: {path} is not a readable CSV ({str(error).strip()}); write it again.") from error
 
 
-def _parsed(path: Path, separator: str, encoding: str, *, words: bool = False) -> pd.DataFrame:
+def _parsed(
+    path: Path, separator: str, encoding: str, *, words: bool = False, texts: Sequence[str] = ()
+) -> pd.DataFrame:
     # low_memory would guess the type of each part of a column alone
     return pd.read_csv(
         path, sep=separator, encoding=encoding, low_memory=False,
-        keep_default_na=not words, na_values=[""] if words else None,
+        keep_default_na=not words, na_values=[""] if words else None, dtype=dict.fromkeys(texts, str),
     )  # fmt: skip
 
 

@@ -30,7 +30,9 @@ _SHOWN = 5
 """Faulty rows that a message names."""
 
 
-def read_table(path: Path, *, columns: Sequence[str] = (), names: Sequence[str] = (), what: str) -> pd.DataFrame:
+def read_table(
+    path: Path, *, columns: Sequence[str] = (), names: Sequence[str] = (), texts: Sequence[str] = (), what: str
+) -> pd.DataFrame:
     """Read a CSV (any usual separator, UTF-8 or Latin-1) or Parquet table.
 
     Words such as NA, None and null stand for a missing value, except in columns of names.
@@ -44,6 +46,8 @@ def read_table(path: Path, *, columns: Sequence[str] = (), names: Sequence[str] 
     names
         Columns of names, in which only an empty cell is missing: a name may be None. Columns of numbers
         among them are read as all others. A warning counts the cells that say such a word.
+    texts
+        Columns of a CSV whose cells stay the text that they are, such as codes with leading zeros.
     what
         What the table is, for messages.
 
@@ -53,7 +57,8 @@ def read_table(path: Path, *, columns: Sequence[str] = (), names: Sequence[str] 
         If the file is missing, empty, unreadable, or lacks a column.
     """
     path = existing_file(Path(path), what=what)
-    frame = _read_parquet(path, what) if path.suffix.lower() in _PARQUET else read_csv(path, names=names, what=what)
+    is_parquet = path.suffix.lower() in _PARQUET
+    frame = _read_parquet(path, what) if is_parquet else read_csv(path, names=names, texts=texts, what=what)
     if frame.empty:
         raise InputError(f"{what}: {path} has column names but no rows.")
     require_columns(frame.columns, columns, path=path, what=what)
@@ -166,9 +171,14 @@ def metric_crs(crs: CRS, *, what: str, suggestion: str = "EPSG:326xx (your UTM z
         kind = "geographic (degrees)" if crs.is_geographic else "not projected"
         raise RegionError(f"{what}: {_name(crs)} is {kind}, but distances need metres; {remedy}")
     units = {axis.unit_name for axis in crs.axis_info[:2]}
-    if any(axis.unit_conversion_factor != 1 for axis in crs.axis_info[:2]):
+    if not counts_metres(crs):
         raise RegionError(f"{what}: {_name(crs)} counts {' and '.join(sorted(units))}, not metres; {remedy}")
     return crs
+
+
+def counts_metres(crs: CRS) -> bool:
+    """Say whether a CRS is projected and its axes count metres, which on the ground may be longer or shorter."""
+    return bool(crs.is_projected) and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info[:2])
 
 
 def _name(crs: CRS) -> str:

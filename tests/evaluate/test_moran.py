@@ -52,6 +52,14 @@ def test_residuals_that_are_all_alike_or_very_few_have_no_index() -> None:
     assert math.isnan(morans_i(np.arange(3.0), places(8)[:3])[1])
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_residuals_that_are_no_numbers_have_no_p_value(odd: float) -> None:
+    values = np.random.default_rng(0).normal(size=(64, 2))
+    values[[3, 7], 1] = odd
+    with pytest.raises(ValueError, match="2 of 64 residuals are NaN or infinite"):
+        morans_i(values, places(8))
+
+
 def test_units_on_one_spot_are_neighbours() -> None:
     centres = np.repeat(places(3), 4, axis=0)
     values = np.repeat(np.arange(9.0), 4)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.model_selection import PredefinedSplit
 
 from mmgr.errors import SplitError
 from mmgr.evaluate import LeaveOneGroupOut, OwnFolds
 from mmgr.evaluate.audit import read_split
-from mmgr.evaluate.names import names_of, role_of
+from mmgr.evaluate.names import fold_names, names_of, role_of
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,10 @@ from mmgr.evaluate.names import names_of, role_of
         (["train_set", "val", "hold-out"], [["hold-out"]]),
         (["north", "south", "west"], [["north"], ["south"], ["west"]]),
         (["1", "2"], [["1"], ["2"]]),
+        (["-1", "0", "1"], [["0"], ["1"]]),
+        (["-1", "0"], [["0"]]),
+        (["True", "False"], [["True"]]),
+        (["false", "true"], [["true"]]),
     ],
 )
 def test_audit_and_score_read_a_column_of_folds_alike(
@@ -37,6 +43,48 @@ def test_audit_and_score_read_a_column_of_folds_alike(
     for (train, test), (own_train, own_test) in zip(read.folds, folds.split(), strict=True):
         np.testing.assert_array_equal(train, own_train)
         np.testing.assert_array_equal(test, own_test)
+
+
+@pytest.mark.parametrize("values", [[-1, 0, 1], [-1.0, 0.0, 1.0]])
+def test_fold_minus_one_is_never_tested_as_in_scikit_learn(values: list[float]) -> None:
+    column = np.repeat(values, 6)
+    own, trusted = OwnFolds(column, np.zeros((18, 2))), PredefinedSplit(column)
+    assert own.get_n_splits() == trusted.get_n_splits() == 2
+    for one, other in zip(own.split(), trusted.split(), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_nothing_but_minus_one_is_no_split(tmp_path: Path) -> None:
+    with pytest.raises(SplitError, match=r"has 0 fold\(s\)"):
+        OwnFolds([-1] * 12, np.zeros((12, 2)))
+    pd.DataFrame({"id": range(12), "fold": -1}).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(SplitError, match=r"s.csv: column `fold` has no fold that is tested"):
+        read_split(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("dtype", [bool, object, "boolean"])
+def test_what_is_true_is_tested_in_one_fold(dtype: Any) -> None:
+    marks = pd.array([True] * 5 + [False] * 7, dtype=dtype)
+    ((train, test),) = OwnFolds(marks, np.zeros((12, 2))).split()
+    assert (test.tolist(), train.tolist()) == (list(range(5)), list(range(5, 12)))
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "expected"),
+    [
+        ("is_test", [True, False, None], ["test", "train", ""]),
+        ("hard", [True, False, None], ["test", "train", ""]),
+        ("is_train", [True, False, None], ["train", "test", ""]),
+        ("is_test", [1, 0, 0], ["test", "train", "train"]),
+        ("train", [1.0, 0.0, np.nan], ["train", "test", ""]),
+        ("fold", [1, 0, 0], ["1", "0", "0"]),
+        ("is_test", [2, 1, 0], ["2", "1", "0"]),
+        ("fold", [-1, 0, None], ["-1", "0", ""]),
+    ],
+)
+def test_a_column_of_marks_is_read_by_its_name(column: str, cells: list[object], expected: list[str]) -> None:
+    assert fold_names(np.array(cells, object), column=column).tolist() == expected
 
 
 def test_parts_beside_other_names_are_no_folds(tmp_path: Path) -> None:

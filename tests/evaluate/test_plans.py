@@ -157,6 +157,28 @@ def test_parts_called_train_and_test_are_one_fold(configured: Callable[..., Any]
     assert len(train) == 30
 
 
+@pytest.mark.parametrize("column", ["is_test", "is_train"])
+def test_a_column_of_true_and_false_is_one_fold(configured: Callable[..., Any], column: str) -> None:
+    marks = np.arange(40) % 4 == 0
+    config, cells = configured(column=column, labels={column: marks})
+    (plan,) = check_splits(task_units(config, config.tasks[0], cells), config.evaluate, edge=100, seed=0)
+    ((train, test),) = plan.folds[0]
+    assert set(marks[test]) == {column == "is_test"}
+    assert len(train) + len(test) == 40
+
+
+def test_units_of_fold_minus_one_are_never_tested(
+    configured: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    fold = np.repeat([-1, 0, 1, 2], 10)
+    config, cells = configured(labels={"district": fold})
+    caplog.set_level("INFO")
+    (plan,) = check_splits(task_units(config, config.tasks[0], cells), config.evaluate, edge=100, seed=0)
+    assert [set(fold[test]) for _, test in plan.folds[0]] == [{0}, {1}, {2}]
+    assert all(-1 in fold[train] for train, _ in plan.folds[0])
+    assert "10 units have no fold in `district`, or -1, and are always trained on" in caplog.text
+
+
 def test_a_column_that_no_file_has_is_named(configured: Callable[..., Any]) -> None:
     config, cells = configured(labels={"other": 1})
     with pytest.raises(SplitError, match=r"`evaluate.column: district` is not in .*labels.gpkg"):

@@ -136,6 +136,17 @@ def test_features_of_another_length_are_refused() -> None:
         next(SpatialBlocks(scattered(0, 80), block=1000).split(np.zeros((79, 1))))
 
 
+def test_sparse_features_are_counted_by_their_rows() -> None:
+    centres = scattered(0, 80)
+    for splitter in (SpatialBlocks(centres, block=1000), RandomFolds(80), OwnFolds(["a", "b"] * 40, centres)):
+        dense = list(splitter.split(np.ones((80, 2))))
+        for one, other in zip(splitter.split(sparse.csr_array(np.ones((80, 2)))), dense, strict=True):
+            np.testing.assert_array_equal(one[1], other[1])
+    assert len(list(SpatialBlocks(centres, block=1000).split([[0.0]] * 80))) == 5
+    with pytest.raises(SplitError, match="80 units, but X has 79 rows"):
+        next(SpatialBlocks(centres, block=1000).split(sparse.csr_matrix((79, 1))))
+
+
 def test_small_groups_and_units_without_a_group_are_always_trained_on(caplog: pytest.LogCaptureFixture) -> None:
     groups = np.array(["a"] * 6 + ["b"] * 7 + ["tiny"] * 2 + [""] * 9)
     centres = np.arange(48.0).reshape(24, 2) * 1000

@@ -167,8 +167,8 @@ class Evaluate(Section):
     column: str | None = None
     """Column with the name of each fold, for the split `column`: of the label polygons or points, else of the regions'
     file. A region whose points are of several folds is left out. Where its values are `train`, `test` and perhaps
-    `validation` (in any case, `dev` or `training` too), the test units are tested once; a unit without a value is
-    always trained on."""
+    `validation` (in any case, `dev` or `training` too), the test units are tested once; of true and false, those that
+    are true. A unit without a value, or of fold -1, is always trained on."""
     protocol: Literal["cityrep", "cityrep-trees", "regiondcl", "regiondcl-blocks"] | None = None
     """A published protocol, scored beside the splits, with its own probe and seeds, on the label's own scale; see
     `mmgr.evaluate.protocols`."""

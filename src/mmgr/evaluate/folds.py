@@ -61,9 +61,10 @@ class BaseFolds:
             If ``X`` has another number of rows than there are units, or buffer and shared regions leave fewer than
             :data:`MIN_TRAINING` units to train on.
         """
-        if X is not None and len(X) != len(self.fold):
+        rows = len(self.fold) if X is None else _rows_of(X)
+        if rows != len(self.fold):
             raise SplitError(
-                f"the split was made for {len(self.fold)} units, but X has {len(X)} rows; inside another split, "
+                f"the split was made for {len(self.fold)} units, but X has {rows} rows; inside another split, "
                 "`SpatialBlocks` takes the centres of these rows as `groups`; other splits are made anew for them"
             )
         for number in range(self.get_n_splits()):
@@ -102,6 +103,11 @@ class BaseFolds:
                 "labels or other `units`"
             )
         return f"{' and '.join(causes) or 'there are no others'}."
+
+
+def _rows_of(X: Any) -> int:
+    """Return how many rows features have: sparse ones have a shape, but no length."""
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
 
 
 def points_of(centres: ArrayLike, folds: int) -> NDArray[np.float64]:

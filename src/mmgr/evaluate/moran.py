@@ -40,9 +40,17 @@ def morans_i(
     -------
     I and p, the share of permutations (the units as they are among them) whose I is at least as large; NaN of fewer
     than four units or residuals that are all alike.
+
+    Raises
+    ------
+    ValueError
+        If a residual is NaN or infinite.
     """
     values = np.asarray(residuals, np.float64)
     values = values.reshape(len(values), -1)
+    unusable = int((~np.isfinite(values)).any(axis=1).sum())
+    if unusable:
+        raise ValueError(f"{unusable} of {len(values)} residuals are NaN or infinite")
     z = values - values.mean(axis=0)
     total = float((z**2).sum())
     if len(z) < 4 or total <= 1e-12 * max(1.0, float((values**2).sum())):

@@ -22,11 +22,41 @@ _ROLES: dict[str, Role] = {
 _BESIDE = {"is", "in", "id", "ids", "idx", "index", "indices", "mask", "part", "set", "split", "units"}
 """Words that stand beside the name of a part without changing it, as in `train_ids` and `is_test`."""
 
+NEVER = "-1"
+"""A fold that is never tested and always trained on, as in scikit-learn's ``PredefinedSplit``."""
+
 
 def names_of(values: ArrayLike) -> NDArray[np.str_]:
     """Return names as text, shape ``(n,)``; empty where there is none (None, NaN)."""
     own = np.asarray(values, object)
     return np.where(pd.isna(own), "", own).astype(str)
+
+
+def fold_names(values: ArrayLike, *, column: str = "") -> NDArray[np.str_]:
+    """Return names of folds as text, shape ``(n,)``: what a column says of each unit.
+
+    A column of true and false marks one split: what is true is ``test``, all else ``train``; and the other way round
+    if the column is called ``train`` or the like. In a column that is called after a part, such as ``is_test``, 1 and 0
+    are such marks, too. -1, of whatever type, is :data:`NEVER`.
+
+    Parameters
+    ----------
+    values
+        Cells of the column, shape ``(n,)``; None, NaN and empty ones are no fold.
+    column
+        Its name.
+    """
+    own = names_of(values)
+    own = np.where(own == "-1.0", NEVER, own)
+    role = role_of(column)
+    cells = np.char.lower(own)
+    met = set(cells.tolist()) - {""}
+    marks = [{"true", "false"}, *([{"1", "0"}, {"1.0", "0.0"}] if role is not None else [])]
+    if not met or not any(met <= pair for pair in marks):
+        return own
+    marked = np.isin(cells, ["true", "1", "1.0"])
+    tested = ~marked if role == "train" else marked
+    return np.where(cells == "", "", np.where(tested, "test", "train"))
 
 
 def role_of(name: str) -> Role | None:

@@ -16,6 +16,7 @@ from mmgr.console import log, quiet
 from mmgr.errors import LabelError, SplitError
 from mmgr.evaluate.classes import text_of
 from mmgr.evaluate.labels import read_units, rows_of_groups
+from mmgr.evaluate.names import NEVER, fold_names
 from mmgr.evaluate.point_labels import PointLabels, read_points
 from mmgr.evaluate.polygon_labels import shared_areas
 from mmgr.evaluate.units import Units
@@ -74,7 +75,7 @@ def _of_points(units: Units, labels: PointLabels, chosen: NDArray[np.int64], col
 
     Points without a fold have no say.
     """
-    texts = ["" if pd.isna(value) else text_of(value) for value in labels.rows[column]]
+    texts = fold_names(["" if pd.isna(value) else text_of(value) for value in labels.rows[column]], column=column)
     names, code = np.unique(texts, return_inverse=True)
     member = sparse.csr_array((np.ones(len(code)), (np.arange(len(code)), code)), shape=(len(code), len(names)))
     region = np.asarray(units.weights.argmax(axis=1)).ravel()
@@ -100,16 +101,18 @@ def _folds_of(units: Units, frame: gpd.GeoDataFrame, column: str, path: Path) ->
     """Return the value of the polygon that shares most area with each unit; empty where there is none."""
     frame = with_geometry(frame, path=path, what="folds")
     polygons = polygons_only(frame.to_crs(units.geometry.crs), path=path, what="folds")
-    names = np.array(["" if pd.isna(value) else text_of(value) for value in polygons[column]], object)
+    names = fold_names(["" if pd.isna(value) else text_of(value) for value in polygons[column]], column=column)
     unit, polygon, area = shared_areas(units.geometry.to_numpy(), polygons.geometry.to_numpy())
     shared = sparse.csr_array((area, (unit, polygon)), shape=(len(units), len(polygons)))
-    folds = names[np.asarray(shared.argmax(axis=1)).ravel()]
+    folds = np.asarray(names[np.asarray(shared.argmax(axis=1)).ravel()], object)
     folds[np.asarray(shared.sum(axis=1)).ravel() == 0] = ""
     _tell(units.task, folds, column)
-    return np.asarray(folds, object)
+    return folds
 
 
 def _tell(task: Task, folds: NDArray[np.object_], column: str) -> None:
-    without = int((folds == "").sum())
+    without = int(np.isin(folds, ["", NEVER]).sum())
     if without:
-        log.info("%s: %d units have no fold in `%s` and are always trained on", task.name, without, column)
+        log.info(
+            "%s: %d units have no fold in `%s`, or %s, and are always trained on", task.name, without, column, NEVER
+        )

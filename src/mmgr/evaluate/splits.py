@@ -16,7 +16,7 @@ from scipy import sparse
 from mmgr.console import log
 from mmgr.errors import SplitError
 from mmgr.evaluate.folds import MIN_TRAINING, BaseFolds, Splitter, points_of
-from mmgr.evaluate.names import names_of, roles_of
+from mmgr.evaluate.names import NEVER, fold_names, names_of, roles_of
 from mmgr.evaluate.tuning import Rows, balanced
 
 __all__ = [
@@ -167,7 +167,8 @@ class OwnFolds(BaseFolds):
     names
         Fold of each unit, shape ``(n,)``; an empty name, None or NaN means none. Where all mean parts of one split
         (``train``, ``validation``, ``test``, in any case and usual spelling), the units of ``test`` are tested once
-        and all others trained on.
+        and all others trained on. Of true and false, true is the one that is tested. Fold -1 is never tested and always
+        trained on, as in scikit-learn's ``PredefinedSplit``.
     centres
         Centre of each unit in metres, shape ``(n, 2)``.
     buffer
@@ -178,21 +179,22 @@ class OwnFolds(BaseFolds):
     Raises
     ------
     SplitError
-        If there are fewer than two folds, parts without ``test``, or parts beside other names.
+        If there are fewer than two folds, or none beside -1, parts without ``test``, or parts beside other names.
     """
 
     def __init__(
         self, names: ArrayLike, centres: ArrayLike, *, buffer: float = 0.0, linked: sparse.csr_array | None = None
     ) -> None:
         points = points_of(centres, 2)
-        own = names_of(names)
-        known = sorted({str(name) for name in own if name})
-        roles = roles_of(known)
+        own = fold_names(names)
+        met = {str(name) for name in own if name}
+        roles = roles_of(met)
+        known = sorted(met - {NEVER})
         if roles is not None:
             place = {name: 0 for name, role in roles.items() if role == "test"}
             if not place:
                 raise SplitError("the column of folds has parts to train on, but none called `test`")
-        elif len(known) < 2:
+        elif len(known) < (1 if NEVER in met else 2):
             raise SplitError(f"the column of folds has {len(known)} fold(s) ({', '.join(known)}) on labelled units")
         else:
             place = {name: number for number, name in enumerate(known)}

@@ -18,7 +18,7 @@ from mmgr.console import log
 from mmgr.errors import ImageryError, RegionError
 from mmgr.imagery.files import ImageFile, SetAside, open_files
 from mmgr.imagery.stretch import Stretch, find_stretch
-from mmgr.tables import metric_crs
+from mmgr.tables import counts_metres, metric_crs
 
 WIDEST = 12.0
 """Degrees of longitude that one UTM zone may be stretched to: two zones."""
@@ -159,7 +159,7 @@ def choose_crs(
         except CRSError:
             raise RegionError(f"regions.crs: {wanted!r} is no known CRS; write it like {_code(utm)}.") from None
         return metric_crs(crs, what="regions.crs", suggestion=f"{_code(utm)} ({utm.name}, where {what} are)")
-    if own is not None and _counts_metres(own) and _keeps_areas(own, *centre):
+    if own is not None and counts_metres(own) and _keeps_areas(own, *centre):
         return own
     if east - west > WIDEST:
         raise RegionError(
@@ -196,10 +196,6 @@ def _utm(longitude: float, latitude: float) -> CRS:
 
 def _code(crs: CRS) -> str:
     return ":".join(crs.to_authority() or (crs.name,))
-
-
-def _counts_metres(crs: CRS) -> bool:
-    return crs.is_projected and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info[:2])
 
 
 def _keeps_areas(crs: CRS, longitude: float, latitude: float) -> bool:

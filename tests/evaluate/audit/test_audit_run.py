@@ -18,6 +18,7 @@ from scipy import sparse
 from mmgr.config import Config, Evaluate
 from mmgr.evaluate import Units, check_splits, read_units
 from mmgr.evaluate.audit import Finding, Keys, Reach, Scored, audit_run
+from mmgr.evaluate.audit.inputs import PoiInputs, made_of_inputs
 from mmgr.evaluate.audit.learned import transductive
 from mmgr.store import Patches, PoiBags, RegionStore, StoreInfo, write_store
 from mmgr.taxonomy import Taxonomy
@@ -249,6 +250,148 @@ def test_a_label_that_is_a_sum_of_counts_is_named(
     assert found.status == "named"
     assert found.numbers["rank_correlation"] < 0.98
     assert found.numbers["linear_r2"] > 0.99
+
+
+def many_counts(*, seed: int = 5) -> np.ndarray:
+    """Counts of six categories, half of them mostly absent, shape (n, 6)."""
+    return np.random.default_rng(seed).poisson([4, 2, 1, 0.5, 0.2, 0.1], (COUNT, 6))
+
+
+def of_classes(some: Units, values: np.ndarray, kind: str, **settings: Any) -> Units:
+    names = tuple("abcdefgh"[: values.shape[1]])
+    task = some.task.model_copy(update={"kind": kind, "column": None, **settings})
+    return replace(some, task=task, values=values, classes=names)
+
+
+def compared(tmp_path: Path, some: Units, counts: np.ndarray, first: tuple[str, ...] = ()) -> Finding:
+    names = tuple(f"category {number}" for number in range(counts.shape[1]))
+    pois = PoiInputs(Taxonomy(first or names, names), counts / 0.01)
+    return made_of_inputs(configured(tmp_path), some, pois)
+
+
+def test_shares_of_a_land_use_that_are_those_of_pois_are_named(labelled: Callable[..., Units], tmp_path: Path) -> None:
+    counts = many_counts()
+    some = labelled().only(counts.sum(axis=1) > 0)
+    counts = counts[counts.sum(axis=1) > 0]
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    wide = np.zeros((COUNT, 6))
+    wide[: len(counts)] = counts
+    some = replace(
+        some, weights=sparse.csr_array((np.ones(len(some)), (np.arange(len(some)),) * 2), (len(some), COUNT))
+    )
+    found = compared(tmp_path, of_classes(some, shares, "polygon_shares"), wide)
+    assert found.status == "named"
+    assert found.numbers["rank_correlation"] == pytest.approx(1)
+    assert found.numbers["linear_r2"] > 0.999
+    assert "is the share of category" in found.text
+    # of first levels, in another mixture, and of one class only
+    first = ("x", "x", "y", "y", "z", "z")
+    joined = shares.reshape(len(shares), 3, 2).sum(axis=2)
+    mixed = of_classes(some, joined @ np.array([[0.8, 0.2, 0], [0.1, 0.8, 0.1], [0.2, 0, 0.8]]), "polygon_shares")
+    assert compared(tmp_path, mixed, wide, first).numbers["linear_r2"] > 0.999
+    random = np.random.default_rng(0).dirichlet([1, 1, 1], len(shares)) * (1 - joined[:, :1])
+    one = compared(tmp_path, of_classes(some, np.hstack([joined[:, :1], random]), "polygon_shares"), wide, first)
+    assert (one.status, one.numbers["class"]) == ("named", "a")
+    assert "first level x" in one.text
+
+
+def test_a_class_that_pois_alone_decide_is_named(labelled: Callable[..., Units], tmp_path: Path) -> None:
+    some, counts = labelled(), np.random.default_rng(5).poisson(6, (COUNT, 4)) + np.eye(4)[np.arange(COUNT) % 4] * 0.5
+    most = compared(tmp_path, of_classes(some, np.eye(4)[counts.argmax(axis=1)], "polygon_class"), counts)
+    assert most.status == "named"
+    assert "the most common POI category tells the class best" in most.text
+    dense = (counts @ [3, 1, 0, 1] > np.median(counts @ [3, 1, 0, 1])).astype(int)
+    line = compared(tmp_path, of_classes(some, np.eye(2)[dense], "polygon_class"), counts * 10)
+    assert line.numbers["accuracy"] > 0.9
+    assert line.numbers["by"].startswith("a linear function of POI")
+    alone = (counts[:, 0] > 7).astype(int)
+    assert compared(tmp_path, of_classes(some, np.eye(2)[alone], "polygon_class"), counts[:, :1]).status == "named"
+
+
+@pytest.mark.parametrize("kind", ["polygon_shares", "polygon_class"])
+def test_a_label_that_is_merely_well_predicted_passes(
+    labelled: Callable[..., Units], tmp_path: Path, kind: str
+) -> None:
+    counts = np.random.default_rng(5).poisson(30, (COUNT, 3)) + np.eye(3)[np.arange(COUNT) % 3] * 12
+    noisy = counts * np.random.default_rng(6).lognormal(0, 0.15, counts.shape)
+    values = noisy / noisy.sum(axis=1, keepdims=True)
+    if kind == "polygon_class":
+        values = np.eye(3)[values.argmax(axis=1)]
+    found = compared(tmp_path, of_classes(labelled(), values, kind), counts)
+    assert found.status == "pass"
+    assert max(found.numbers.get("accuracy", 0), found.numbers.get("linear_r2", 0)) > 0.6, "it is well predicted"
+
+
+@pytest.mark.parametrize("kind", ["polygon_shares", "polygon_class", "polygon_total"])
+@pytest.mark.parametrize("units", [20, COUNT])
+def test_many_inputs_of_few_units_explain_nothing_by_chance(
+    labelled: Callable[..., Units], tmp_path: Path, kind: str, units: int
+) -> None:
+    rng = np.random.default_rng(7)
+    counts = rng.poisson(0.1, (COUNT, 400))
+    some = labelled().only(np.arange(COUNT) < units)
+    if kind != "polygon_total":
+        values = rng.dirichlet(np.full(8, 0.2), units)
+        values = values if kind == "polygon_shares" else np.eye(8)[values.argmax(axis=1)]
+        some = of_classes(some, values, kind)
+    assert compared(tmp_path, some, counts).status == "pass"
+
+
+def test_a_rare_class_beside_a_rare_category_is_no_sign(labelled: Callable[..., Units], tmp_path: Path) -> None:
+    """An airport is where airport things are: that both are nowhere else is not that one was made of the other."""
+    rng = np.random.default_rng(8)
+    counts = rng.poisson(5, (COUNT, 3))
+    shares = rng.dirichlet([2, 2], COUNT)
+    for places, status in ((np.arange(4), "pass"), (np.arange(20), "pass")):
+        rare = np.zeros(COUNT)
+        rare[places] = rng.uniform(0.1, 0.9, len(places))
+        category = np.zeros(COUNT, np.int64)
+        category[places] = rng.poisson(30, len(places)) + 1
+        values = np.hstack([shares * (1 - rare[:, None]), rare[:, None]])
+        found = compared(
+            tmp_path, of_classes(labelled(), values, "polygon_shares"), np.hstack([counts, category[:, None]])
+        )
+        assert found.status == status
+
+
+def test_what_cannot_be_compared_is_not_said_to_pass(labelled: Callable[..., Units], tmp_path: Path) -> None:
+    some, counts = labelled(), many_counts()
+    one = np.eye(2)[(np.arange(COUNT) < 3).astype(int)]
+    for values, kind in ((one, "polygon_class"), (one, "polygon_shares")):
+        found = compared(tmp_path, of_classes(some, values, kind), counts)
+        assert found.status == "note"
+        assert "Too few units" in found.text
+    unknown = np.full((COUNT, 6), np.nan)
+    assert compared(tmp_path, some, unknown).status == "note"
+    nothing = made_of_inputs(configured(tmp_path), some, PoiInputs(Taxonomy((), ()), np.zeros((COUNT, 0))))
+    assert (nothing.status, nothing.numbers) == ("pass", {"same_file": False})
+
+
+@pytest.mark.parametrize(
+    ("source", "label", "named"),
+    [
+        ({"kind": "counts", "columns": "poi_*"}, {"columns": "poi_*"}, "poi_*"),
+        ({"kind": "counts", "columns": "poi_*"}, {"columns": "poi_food_*"}, "poi_food_*"),
+        ({"kind": "counts", "columns": "poi_*"}, {"columns": ("use_a", "poi_b")}, "poi_b"),
+        ({"kind": "counts", "columns": ("a", "b")}, {"columns": ("b", "c")}, "b"),
+        ({"kind": "counts", "columns": "poi_*"}, {"columns": "use_*"}, ""),
+        ({"first_level": "kind"}, {"column": "kind", "kind": "point_class"}, "kind"),
+        ({"first_level": "big", "second_level": "kind"}, {"column": "kind", "kind": "point_class"}, "kind"),
+        ({"first_level": "big"}, {"column": "kind", "kind": "point_class"}, ""),
+    ],
+)
+def test_columns_that_are_read_as_pois_and_as_labels_are_named(
+    labelled: Callable[..., Units], tmp_path: Path, source: dict[str, Any], label: dict[str, Any], named: str
+) -> None:
+    some = labelled()
+    values = np.random.default_rng(0).dirichlet([1, 1], COUNT)
+    some = of_classes(some, values, **({"kind": "polygon_shares"} | label))
+    config = configured(tmp_path, pois={"sources": [source | {"path": tmp_path / "labels.gpkg"}]})
+    pois = PoiInputs(Taxonomy(("a", "b"), ("a", "b")), many_counts()[:, :2] / 0.01)
+    found = made_of_inputs(config, some, pois)
+    assert found.status == "named"
+    assert found.numbers.get("column", "") == named
+    assert ("as POIs are: see" in found.text) == (not named)
 
 
 def test_labels_and_counts_of_one_file_are_named(

@@ -5,9 +5,11 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pytest
 import shapely
 from pyproj import Geod
 
+from mmgr.errors import InputError
 from mmgr.evaluate.audit import Columns, Finding, audit_split, read_split
 from mmgr.evaluate.audit.flat import laid_flat
 
@@ -52,6 +54,34 @@ def test_windows_of_points_overlap_where_images_do(tmp_path: Path) -> None:
     named = by_path(path, window=310.0)["overlapping windows"]
     assert named.status == "named"
     assert named.numbers["overlapping"] == 1
+
+
+def test_images_narrower_than_the_spacing_do_not_part_neighbours(tmp_path: Path) -> None:
+    lon, lat = lattice(20, step=0.006)  # 447 m by 667 m
+    random = np.random.default_rng(0).choice(["train", "test"], 400, p=[0.8, 0.2])
+    path = write(tmp_path, {"lon": lon, "lat": lat, "split": random})
+    bare, narrow = by_path(path)["adjacent places"], by_path(path, window=250.0)
+    assert bare.status == narrow["adjacent places"].status == "named"
+    for key in ("nearest_metres", "spacing_metres", "neighbours"):
+        assert narrow["adjacent places"].numbers[key] == bare.numbers[key]
+    assert narrow["overlapping windows"].status == "pass"
+
+
+def test_images_that_touch_are_adjacent_however_far_apart_places_are(tmp_path: Path) -> None:
+    table = {"lon": [9.0, 9.001, 9.008], "lat": [48.0] * 3, "split": ["train", "train", "test"]}
+    path = write(tmp_path, table)  # 522 m from the nearest, where places are 75 m apart
+    assert by_path(path)["adjacent places"].status == "pass"
+    assert by_path(path, window=500.0)["adjacent places"].status == "pass"
+    named = by_path(path, window=530.0)["adjacent places"]
+    assert (named.status, named.numbers["neighbours"], named.numbers["touching"]) == ("named", 0, 1)
+    assert "Images of 530 m touch" in named.text
+
+
+@pytest.mark.parametrize("window", [0.0, -250.0, np.nan, np.inf])
+def test_a_window_without_an_edge_is_refused(tmp_path: Path, window: float) -> None:
+    path = write(tmp_path, {"lon": [9.0, 9.1], "lat": [48.0, 48.0], "split": ["train", "test"]})
+    with pytest.raises(InputError, match=r"`--window` .*metres above 0"):
+        by_path(path, window=window)
 
 
 def test_an_id_or_a_place_on_both_sides_is_named(tmp_path: Path) -> None:
@@ -112,6 +142,20 @@ def test_a_metric_crs_is_kept() -> None:
     flat, _ = laid_flat(shapes)
     assert shapely.distance(flat[0], flat[1]) == 0
     assert flat[0].equals(shapes[0])
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:6933"])
+def test_metres_of_a_projection_far_from_true_scale_are_not_taken_for_metres(crs: str) -> None:
+    places = [(24.0, 60.0), (24.001, 60.0), (24.0, 60.001)]  # EPSG:6933 keeps areas, not lengths
+    flat, _ = laid_flat(gpd.GeoSeries(shapely.points(places), crs=4326).to_crs(crs))
+    for other in (1, 2):
+        true = Geod(ellps="WGS84").inv(*places[0], *places[other])[2]
+        assert shapely.distance(flat[0], flat[other]) == pytest.approx(true, rel=0.01)
+
+
+def test_web_mercator_is_kept_at_the_equator() -> None:
+    places = gpd.GeoSeries(shapely.points([(103.8, 1.3), (103.81, 1.3)]), crs=4326).to_crs(3857)
+    assert list(laid_flat(places)[0]) == list(places)
 
 
 def test_without_places_the_audit_says_what_it_did_not_look_at(tmp_path: Path) -> None:

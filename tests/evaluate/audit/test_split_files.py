@@ -109,6 +109,144 @@ def test_places_come_from_another_file_by_id(tmp_path: Path) -> None:
     assert split.labels.tolist() == [10, 20, 30]
 
 
+def test_rows_of_one_id_are_parts_of_one_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frame = gpd.GeoDataFrame(
+        {"id": [1, 2, 1, 9], "people": [5, 6, 7, 8]},
+        geometry=shapely.box([0, 10, 5, 90], 0, [1, 11, 6, 91], 1),
+        crs=32632,
+    )
+    frame.to_file(tmp_path / "parts.gpkg")
+    path = as_json(tmp_path, {"train": [1], "test": [2]})
+    caplog.set_level("INFO")
+    split = read_split(path, geometry=tmp_path / "parts.gpkg", columns=Columns(label="people"))
+    assert split.shapes is not None
+    assert split.labels is not None
+    assert split.shapes.bounds.to_numpy()[:, [0, 2]].tolist() == [[0, 6], [10, 11]]
+    assert split.shapes.area.tolist() == [2, 1]
+    assert split.labels.tolist() == [5, 6]
+    assert "1 ids have several rows in" in caplog.text
+    assert "1 ids have rows of different `people`" in caplog.text
+    (tmp_path / "places.csv").write_text("id,lon,lat\n1,0,0\n2,1,1\n1,2,2\n")
+    split = read_split(path, geometry=tmp_path / "places.csv")
+    assert split.shapes is not None
+    assert split.shapes.iloc[0].equals(shapely.MultiPoint([(0, 0), (2, 2)]))
+
+
+@pytest.mark.parametrize(("own", "other"), [("id", "geoid"), ("geoid", "id"), ("code", "unit")])
+@pytest.mark.parametrize("where", ["splits", "geometry"])
+def test_an_id_may_have_another_name_in_the_other_file(tmp_path: Path, own: str, other: str, where: str) -> None:
+    names = (own, other) if where == "splits" else (other, own)
+    (tmp_path / "s.csv").write_text(f"{names[0]},split\na,train\nb,test\n")
+    (tmp_path / "g.csv").write_text(f"{names[1]},lon,lat\nb,2,2\na,1,1\n")
+    split = read_split(tmp_path / "s.csv", geometry=tmp_path / "g.csv", columns=Columns(id=own))
+    assert split.shapes is not None
+    assert split.shapes.x.tolist() == [1, 2]
+
+
+def test_an_id_that_neither_file_has_is_named(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("id,split\na,train\nb,test\n")
+    (tmp_path / "g.csv").write_text("id,lon,lat\nb,2,2\na,1,1\n")
+    with pytest.raises(InputError, match=r"s.csv has no column `geoid`"):
+        read_split(tmp_path / "s.csv", geometry=tmp_path / "g.csv", columns=Columns(id="geoid"))
+    (tmp_path / "s.csv").write_text("part,split\na,train\nb,test\n")
+    (tmp_path / "g.csv").write_text("geoid,lon,lat\nb,2,2\na,1,1\n")
+    with pytest.raises(InputError, match=r"s.csv has no column `geoid`"):
+        read_split(tmp_path / "s.csv", geometry=tmp_path / "g.csv", columns=Columns(id="geoid"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "there", "unlike"),
+    [
+        (["06001", "06003"], ["06003", "06001"], 0),
+        (["6001", "6003"], ["06003", "06001"], 2),
+        (["06001", "06003"], [6003, 6001], 2),
+        (["06001", "36001"], [36001, 6001], 1),
+        (["1", "2"], [2, 1], 0),
+        (["1.0", "2.0"], [2, 1], 0),
+        (["0", "1"], ["01", "00"], 2),
+    ],
+)
+def test_codes_keep_their_zeros_and_are_found_without_them(
+    tmp_path: Path, ids: list[str], there: list[Any], unlike: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "s.csv").write_text(f"id,split\n{ids[0]},train\n{ids[1]},test\n")
+    frame = gpd.GeoDataFrame({"id": there}, geometry=shapely.points([[2, 2], [1, 1]]), crs=32632)
+    frame.to_file(tmp_path / "g.gpkg")
+    caplog.set_level("INFO")
+    split = read_split(tmp_path / "s.csv", geometry=tmp_path / "g.gpkg")
+    assert split.shapes is not None
+    assert split.shapes.x.tolist() == [1, 2]
+    assert list(split.ids) == [name.removesuffix(".0") for name in ids]
+    assert (f"{unlike} ids are found in" in caplog.text) == bool(unlike)
+    assert ("but for leading zeros" in caplog.text) == bool(unlike)
+
+
+def test_zeros_that_tell_ids_apart_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("id,split\n1,train\n01,test\n")
+    assert list(read_split(tmp_path / "s.csv").ids) == ["1", "01"]
+    (tmp_path / "g.csv").write_text("id,lon,lat\n1,1,1\n001,2,2\n")
+    with pytest.raises(InputError, match=r"no row for 1 ids of the splits, such as 01; its column `id` has 1, 001"):
+        read_split(tmp_path / "s.csv", geometry=tmp_path / "g.csv")
+
+
+def test_a_label_of_numbers_with_a_word_in_it_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("id,split,people\n1,train,10\n2,train,\n3,test,suppressed\n4,test,40\n5,test,5\n")
+    with pytest.raises(InputError, match=r"s.csv: column `people` .* in 1 of 4 cells: row 3 has 'suppressed'"):
+        read_split(path, columns=Columns(label="people"))
+    frame = pd.read_csv(path).assign(lon=1.0, lat=1.0)
+    frame.to_csv(tmp_path / "g.csv", index=False)
+    with pytest.raises(InputError, match=r"g.csv: column `people` .* in 1 of 2 cells: row 3 has 'suppressed'"):
+        read_split(
+            as_json(tmp_path, {"train": [1], "test": [3]}), geometry=tmp_path / "g.csv", columns=Columns(label="people")
+        )
+
+
+def test_a_word_in_a_label_of_another_place_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "g.csv").write_text("id,lon,lat,people\n1,1,1,10\n2,1,1,suppressed\n3,1,1,30\n")
+    path = as_json(tmp_path, {"train": [1], "test": [3]})
+    split = read_split(path, geometry=tmp_path / "g.csv", columns=Columns(label="people"))
+    np.testing.assert_array_equal(split.labels, [10, 30])
+
+
+def test_a_label_of_the_splits_beside_places_of_another_file_is_named_with_its_own(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("id,split,people\n1,train,10\n2,train,11\n3,test,none\n4,test,n/k\n5,test,3\n")
+    (tmp_path / "g.csv").write_text("id,lon,lat,use\n1,1,1,a\n2,1,1,\n3,1,1,b\n4,1,1,\n5,1,1,a\n")
+    with pytest.raises(InputError, match=r"s.csv: column `people` .* row 3 has 'none'"):
+        read_split(tmp_path / "s.csv", geometry=tmp_path / "g.csv", columns=Columns(label="people"))
+    labels = read_split(tmp_path / "s.csv", geometry=tmp_path / "g.csv", columns=Columns(label="use")).labels
+    assert labels is not None
+    assert [value if value == value else "missing" for value in labels] == ["a", "missing", "b", "missing", "a"]  # noqa: PLR0124 - NaN differs from itself
+
+
+def test_labels_are_numbers_or_names_and_empty_cells_are_missing(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": range(5), "split": ["train", "train", "test", "test", "test"]})
+    labels: dict[str, Any] = {
+        "count": pd.array([1, 2, None, 4, 5], dtype="Int64"),
+        "text": ["1.5", " 2", "", None, "5"],
+        "use": ["a", "", None, "12", "b"],
+        "kind": pd.Categorical(["a", "b", None, "a", "b"]),
+        "none": [None] * 5,
+    }
+    frame.assign(**labels).to_parquet(tmp_path / "s.parquet")
+    read = {name: read_split(tmp_path / "s.parquet", columns=Columns(label=name)).labels for name in labels}
+    np.testing.assert_array_equal(read["count"], [1, 2, np.nan, 4, 5])
+    np.testing.assert_array_equal(read["text"], [1.5, 2, np.nan, np.nan, 5])
+    assert read["use"] is not None
+    assert read["kind"] is not None
+    assert [name if isinstance(name, str) else None for name in read["use"]] == ["a", None, None, "12", "b"]
+    assert [name if isinstance(name, str) else None for name in read["kind"]] == ["a", "b", None, "a", "b"]
+    assert np.isnan(read["none"]).all()
+
+
+def test_a_torn_file_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(InputError, match=r"splits: .*torn.parquet is not readable"):
+        read_split(tmp_path / "torn.parquet")
+    with pytest.raises(InputError, match=r"geometry: .*torn.parquet is not readable"):
+        read_split(as_json(tmp_path, {"train": [1], "test": [3]}), geometry=tmp_path / "torn.parquet")
+
+
 def test_geoparquet_has_all_in_one(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame(
         {"id": ["a", "b"], "split": ["train", "test"]}, geometry=shapely.points([[1, 2], [3, 4]]), crs=32632

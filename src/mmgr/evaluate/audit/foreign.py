@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from mmgr.errors import InputError
 from mmgr.evaluate.audit.flat import laid_flat
 from mmgr.evaluate.audit.places import autocorrelation, metres, numbers_of, percent, same_labels
 from mmgr.evaluate.audit.records import Audit, Finding
-from mmgr.evaluate.audit.sides import boxes, membership, nearness, shared_by_sides, within_reach
+from mmgr.evaluate.audit.sides import Nearness, boxes, membership, nearness, shared_by_sides, within_reach
 from mmgr.evaluate.audit.split_files import SplitFile
 
 _NEIGHBOUR = 1.5
@@ -28,7 +30,16 @@ def audit_split(split: SplitFile, *, window: float | None = None) -> Audit:
         As of :func:`mmgr.evaluate.audit.read_split`.
     window
         Edge in metres of the square of ground that each unit is described by, where places are points.
+
+    Raises
+    ------
+    InputError
+        If the window is no length above 0.
     """
+    if window is not None and not 0 < window < np.inf:
+        raise InputError(
+            f"`--window` {window:g}: an image's edge is a number of metres above 0; leave it out if unknown."
+        )
     return Audit(split.name, tuple(_findings(split, window)))
 
 
@@ -76,37 +87,46 @@ def _same_places(split: SplitFile, shapes: NDArray[np.object_]) -> Finding:
 
 
 def _near(split: SplitFile, shapes: NDArray[np.object_], window: float | None) -> Iterator[Finding]:
-    centres = shapely.get_coordinates(shapely.centroid(shapes))
-    areal = bool((shapely.get_dimensions(shapes) == 2).all())
-    if not areal and window is not None:
-        shapes = boxes(np.hstack([centres - window / 2, centres + window / 2]))
-        areal = True
     near = nearness(shapes, split.folds)
     text = (
         f"The nearest training unit of a tested one is {metres(near.nearest)} away, in the median {metres(near.median)}"
     )
-    numbers = numbers_of(near)
-    if areal:
+    if (shapely.get_dimensions(shapes) == 2).all():
         text += f"; {percent(near.touching, near.tested)} of test units touch one."
-        count = near.touching
-    else:
-        spacing = _spacing(centres)
-        beside = within_reach(centres, split.folds, _NEIGHBOUR * spacing)
-        text += (
-            f"; places are usually {metres(spacing)} from the next, and {percent(beside.count, beside.tested)} of test "
-            f"units have a training unit within {_NEIGHBOUR:g} times that."
-        )
-        numbers |= {"spacing_metres": spacing, "neighbours": beside.count}
-        count = beside.count
-    if count:
-        text += " Neighbours are alike, so the score is optimistic: test whole blocks, with a buffer."
-    yield Finding("adjacent places", "named" if count else "pass", text, numbers=numbers)
-    if areal:
-        text = f"The ground of {percent(near.overlapping, near.tested)} of test units overlaps a training unit's."
-        yield Finding("overlapping windows", "named" if near.overlapping else "pass", text, numbers=numbers)
+        yield _adjacent(text, near.touching, numbers_of(near))
+        yield _overlapping(near)
+        return
+    centres = shapely.get_coordinates(shapely.centroid(shapes))
+    seen = None
+    if window is not None:
+        seen = nearness(boxes(np.hstack([centres - window / 2, centres + window / 2])), split.folds)
+    spacing = _spacing(centres)
+    beside = within_reach(centres, split.folds, _NEIGHBOUR * spacing)
+    text += (
+        f"; places are usually {metres(spacing)} from the next, and {percent(beside.count, beside.tested)} of test "
+        f"units have a training unit within {_NEIGHBOUR:g} times that."
+    )
+    numbers = numbers_of(near) | {"spacing_metres": spacing, "neighbours": beside.count}
+    if seen is not None and window is not None:
+        text += f" Images of {metres(window)} touch or overlap for {percent(seen.touching, seen.tested)}."
+        numbers |= {"window_metres": window, "touching": seen.touching, "overlapping": seen.overlapping}
+    yield _adjacent(text, max(beside.count, seen.touching if seen else 0), numbers)
+    if seen is not None:
+        yield _overlapping(seen)
     else:
         text = "Not looked at: places are points. Give the edge of the images in metres with `--window`."
         yield Finding("overlapping windows", "note", text)
+
+
+def _adjacent(text: str, count: int, numbers: dict[str, Any]) -> Finding:
+    if count:
+        text += " Neighbours are alike, so the score is optimistic: test whole blocks, with a buffer."
+    return Finding("adjacent places", "named" if count else "pass", text, numbers=numbers)
+
+
+def _overlapping(near: Nearness) -> Finding:
+    text = f"The ground of {percent(near.overlapping, near.tested)} of test units overlaps a training unit's."
+    return Finding("overlapping windows", "named" if near.overlapping else "pass", text, numbers=numbers_of(near))
 
 
 def _spacing(centres: NDArray[np.float64]) -> float:

@@ -1,37 +1,26 @@
-"""Findings about labels: one source given to both sides of a split, and targets made of the inputs."""
+"""A finding about labels: one source given to both sides of a split."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatch
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import rasterio
 import shapely
-from numpy.typing import NDArray
 from scipy import sparse
-from scipy.stats import rankdata
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from mmgr.config import Config, CountSource, Task
+from mmgr.config import Task
 from mmgr.console import quiet
 from mmgr.evaluate.audit.places import percent
 from mmgr.evaluate.audit.records import Finding
 from mmgr.evaluate.audit.sides import Folds, shared_by_sides
-from mmgr.evaluate.metrics import r2
 from mmgr.evaluate.raster_checks import raster_crs
 from mmgr.evaluate.units import Units
 from mmgr.tables import polygons_only, read_vector, with_geometry
 
 _FINER = 4.0
 """Cells of a raster that are this many times narrower than regions are no coarse label."""
-_NEAR_PERFECT = 0.98
-"""A rank correlation, or R2 of a linear function of the inputs, beyond which a label is taken to be made of them."""
 _SLIVER = 1e-6
 
 
@@ -147,88 +136,3 @@ def _cells(task: Task, regions: gpd.GeoDataFrame) -> Sources:
     number = number.ravel()
     shape = (len(boxes), int(number.max()) + 1 if len(number) else 1)
     return Sources("raster cell", sparse.csr_array((np.ones(len(rows), bool), (rows, number)), shape=shape))
-
-
-def made_of_inputs(config: Config, task: Task, units: Units, inputs: dict[str, NDArray[np.floating]]) -> Finding:
-    """Say whether a label is one of the inputs, or a function of them.
-
-    Parameters
-    ----------
-    config
-        Where inputs come from.
-    task
-        Where the label comes from.
-    units
-        The labelled units.
-    inputs
-        Numbers of each region by name, such as its POI densities by category, shape ``(n,)`` each; NaN where unknown.
-    """
-    path = "targets made of inputs"
-    scope = task.name
-    same_file, same_column = _same_file(config, task)
-    if same_column:
-        text = f"Column `{same_column}` of {task.path.name} is an input (POI counts) and the label."
-        return Finding(path, "named", text, scope, {"column": same_column})
-    if units.classes:  # nothing to correlate with
-        if same_file:
-            text = f"The label is read from {task.path.name}, as POI counts are: see that it was not made of them."
-            return Finding(path, "named", text, scope, {"same_file": True})
-        return Finding(path, "pass", "The label is not read from a file of POI counts.", scope, {"same_file": False})
-    names, columns = _columns(units, inputs)
-    best, strength = _strongest(names, columns, units.values)
-    fit = _linear_fit(columns, units.values)
-    numbers: dict[str, Any] = {"same_file": same_file, "feature": best, "rank_correlation": strength, "linear_r2": fit}
-    seen = f"The single input most like the label is {best} (rank correlation {strength:.2f})" if best else ""
-    if fit is not None:
-        seen += f"; a linear function of POI densities explains {max(fit, 0.0):.0%} of it under random folds"
-    if abs(strength) >= _NEAR_PERFECT or (fit is not None and fit >= _NEAR_PERFECT):
-        return Finding(path, "named", f"{seen}: the label seems to be made of the inputs.", scope, numbers)
-    if same_file:
-        text = f"The label is read from {task.path.name}, as POI counts are: see that it was not made of them. {seen}."
-        return Finding(path, "named", text, scope, numbers)
-    return Finding(path, "pass", f"{seen or 'There are no POI counts to compare the label with'}.", scope, numbers)
-
-
-def _same_file(config: Config, task: Task) -> tuple[bool, str]:
-    """Say whether a POI source is the labels' file, and which label column is among its counts."""
-    sources = [source for source in (config.pois.sources if config.pois else ()) if _is_one(source.path, task.path)]
-    for source in sources:
-        if isinstance(source, CountSource) and task.column is not None:
-            patterns = (source.columns,) if isinstance(source.columns, str) else source.columns
-            if any(fnmatch(task.column, pattern) for pattern in patterns):
-                return True, task.column
-    return bool(sources), ""
-
-
-def _is_one(one: Any, other: Any) -> bool:
-    return bool(one.resolve() == other.resolve())
-
-
-def _columns(units: Units, inputs: dict[str, NDArray[np.floating]]) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the inputs of units that vary, shape ``(u, k)``."""
-    if not inputs:
-        return [], np.zeros((len(units), 0))
-    table = units.features(np.column_stack(list(inputs.values()))).astype(np.float64)
-    known = np.isfinite(table).any(axis=0)
-    table[:, known] = np.where(np.isfinite(table[:, known]), table[:, known], np.nanmean(table[:, known], axis=0))
-    varies = known & (np.ptp(np.where(known, table, 0.0), axis=0) > 0)
-    return [name for name, kept in zip(inputs, varies, strict=True) if kept], table[:, varies]
-
-
-def _strongest(names: list[str], columns: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[str, float]:
-    """Return the column with the largest rank correlation with the label, and that correlation."""
-    if not names:
-        return "", 0.0
-    label = rankdata(values) - (len(values) + 1) / 2
-    ranks = rankdata(columns, axis=0) - (len(values) + 1) / 2
-    correlation = label @ ranks / (np.linalg.norm(label) * np.linalg.norm(ranks, axis=0))
-    best = int(np.abs(correlation).argmax())
-    return names[best], float(correlation[best])
-
-
-def _linear_fit(columns: NDArray[np.float64], values: NDArray[np.float64]) -> float | None:
-    """Return R2 of a linear function of the inputs for random held-out units."""
-    if columns.shape[1] == 0 or len(values) < 3 * 5:
-        return None
-    model = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-6, 4, 11)))
-    return r2(values, cross_val_predict(model, columns, values, cv=KFold(5, shuffle=True, random_state=0)))

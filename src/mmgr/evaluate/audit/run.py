@@ -14,7 +14,8 @@ from scipy import sparse
 
 from mmgr.config import Config
 from mmgr.evaluate.audit.duplicates import Keys, double_ids
-from mmgr.evaluate.audit.labels import Sources, label_sources, made_of_inputs, one_source
+from mmgr.evaluate.audit.inputs import PoiInputs, made_of_inputs
+from mmgr.evaluate.audit.labels import Sources, label_sources, one_source
 from mmgr.evaluate.audit.learned import transductive
 from mmgr.evaluate.audit.places import autocorrelation, metres, numbers_of, percent, same_labels
 from mmgr.evaluate.audit.records import Audit, Finding
@@ -70,10 +71,10 @@ def audit_run(config: Config, store: RegionStore, tasks: list[Scored], keys: Key
         How far vectors see; not at all if not said.
     """
     findings = [*_of_all(config, store)]
+    pois = PoiInputs.of(store)
     for scored in tasks:
-        task = scored.units.task
-        findings.append(made_of_inputs(config, task, scored.units, _inputs(store)))
-        sources = label_sources(task, scored.units, store.regions)
+        findings.append(made_of_inputs(config, scored.units, pois))
+        sources = label_sources(scored.units.task, scored.units, store.regions)
         for plan in scored.plans:
             findings += _of_split(config, store, scored.units, plan, keys, sources, reach or Reach())
     return Audit(config.name, tuple(findings))
@@ -194,15 +195,3 @@ def of_regions(member: sparse.csr_array, folds: Folds) -> list[tuple[NDArray[np.
         )
         for train, test in folds
     ]
-
-
-def _inputs(store: RegionStore) -> dict[str, NDArray[np.floating]]:
-    """Return the POIs per km2 of each region by category, and of all; NaN where unknown."""
-    names = store.info.taxonomy.names
-    if not len(names):
-        return {}
-    table = store.bags.densities(len(names)).astype(np.float64)
-    return {
-        **{f"the density of {name}": column for name, column in zip(names, table.T, strict=True)},
-        "the density of all POIs": table.sum(axis=1),
-    }

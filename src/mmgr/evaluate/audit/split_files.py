@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from mmgr.console import log
 from mmgr.errors import InputError, SplitError
 from mmgr.evaluate.audit.sides import Rows
-from mmgr.evaluate.names import Role, role_of, roles_of
+from mmgr.evaluate.audit.split_rows import WHAT, Columns, SplitRows, any_table, find_column, name_of, read_rows
 from mmgr.files import existing_file
-from mmgr.tables import read_table, read_vector, require_columns
+from mmgr.tables import require_columns
 
-_WHAT = "splits"
-_COLUMNS = {
-    "fold": ("split", "fold", "folds", "set", "subset", "partition", "part", "cv_fold", "split_name"),
-    "id": ("id", "region_id", "unit_id", "unit", "cell_id", "tile", "block", "tract", "geoid", "name", "index", "fid"),
-    "x": ("x", "lon", "longitude", "lng", "long", "easting"),
-    "y": ("y", "lat", "latitude", "northing"),
-}
-"""Columns that are looked for where none is named, in this order."""
-_YES, _NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
-"""What cells say of a unit in a column of one part; an empty one says no."""
-_TABLES = {".csv", ".tsv", ".txt"}
-_PARQUET = {".parquet", ".pq", ".geoparquet"}
+__all__ = ["Columns", "SplitFile", "read_split"]
 
 
 @dataclass(frozen=True)
@@ -52,61 +39,41 @@ class SplitFile:
     shapes: gpd.GeoSeries | None
     """Outline or point of each row, shape ``(m,)``; None where the file has none."""
     labels: NDArray[Any] | None = None
-    """Label of each row, shape ``(m,)``."""
+    """Label of each row, shape ``(m,)``: floats, NaN where missing, or names of classes."""
     has_validation: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Names of columns; those that are not given are looked for."""
-
-    id: str | None = None
-    fold: str | None = None
-    x: str | None = None
-    y: str | None = None
-    label: str | None = None
-    crs: str | None = None
-    """CRS of ``x`` and ``y``; degrees by default."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A table with one row a unit and part, before its geometry is known."""
-
-    ids: NDArray[np.object_]
-    folds: tuple[tuple[Rows, Rows], ...]
-    parts: dict[str, int]
-    table: pd.DataFrame
-    has_validation: bool = field(default=False)
 
 
 def read_split(path: Path, *, geometry: Path | None = None, columns: Columns | None = None) -> SplitFile:
     """Read a file of splits: CSV, GeoJSON, GeoPackage, (Geo)Parquet or JSON.
 
     A table has a column with the part of each unit: ``train``, ``val`` and ``test``, or the number or name of a fold,
-    each of which is tested in turn; or a column of 0 and 1 for each part. JSON may also be
-    ``{"train": [ids], "test": [ids]}`` (or ``train_ids`` and the like), a list or mapping of such folds, or
-    ``{id: part}``. What is validated on counts as learned from.
+    each of which is tested in turn, save for -1, which never is; or true where a unit is tested; or a column of 0 and 1
+    for each part. JSON may also be ``{"train": [ids], "test": [ids]}`` (or ``train_ids`` and the like), a list or
+    mapping of such folds, or ``{id: part}``. What is validated on counts as learned from.
 
     Parameters
     ----------
     path
         The file of splits.
     geometry
-        A file with the outline or place of each id, where the splits have none.
+        A file with the outline or place of each id, where the splits have none. Several rows of one id are parts of one
+        place.
     columns
-        Names of columns, in whichever of the two files has them.
+        Names of columns, in whichever of the two files has them. An id that only one of them has so named is looked for
+        under its usual names in the other.
 
     Raises
     ------
     InputError
-        If a file cannot be read, or lacks a column, an id or a place.
+        If a file cannot be read, or lacks a column, an id or a place, or a label of numbers has a cell that is none.
     SplitError
         If nothing is tested, or nothing learned from, or names of parts stand beside other names.
     """
     columns = columns or Columns()
-    path = existing_file(path, what=_WHAT)
-    rows = _read_rows(path, columns)
+    path = existing_file(path, what=WHAT)
+    source = path if geometry is None else existing_file(geometry, what="geometry")
+    places = None if geometry is None else any_table(source, columns, what="geometry")
+    rows = read_rows(path, columns, () if places is None else [str(name) for name in places.columns])
     for number, (train, test) in enumerate(rows.folds, start=1):
         if not len(train) or not len(test):
             raise SplitError(
@@ -114,178 +81,123 @@ def read_split(path: Path, *, geometry: Path | None = None, columns: Columns | N
                 f"parts are {', '.join(f'{name} ({count})' for name, count in rows.parts.items())}. Name the column "
                 "of the parts with `--fold`."
             )
-    table = rows.table if geometry is None else _joined(rows, geometry, columns)
-    source = path if geometry is None else geometry
-    label = columns.label
-    if label is not None:
-        there = table if label in table else rows.table
-        require_columns(there.columns, [label], path=source, what=_WHAT)
-        labels = there[label].to_numpy()
-    else:
-        labels = None
-    return SplitFile(
-        path.name, rows.ids, rows.folds, rows.parts, _shapes(table, source, columns), labels, rows.has_validation
-    )
+    joined = None if places is None else _joined(rows, places, source, columns)
+    shapes = _shapes(rows.table, path, columns) if joined is None else _shapes_of_ids(joined, source, columns)
+    labels = None if columns.label is None else _labels(rows, joined, columns.label, path, source)
+    return SplitFile(path.name, rows.ids, rows.folds, rows.parts, shapes, labels, rows.has_validation)
 
 
-def _read_rows(path: Path, columns: Columns) -> _Rows:
-    if path.suffix.lower() == ".json":
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{_WHAT}: {path} is not valid JSON ({error}).") from error
-        if not (isinstance(value, dict) and value.get("type") == "FeatureCollection"):
-            return _from_json(value, path, columns)
-    return _from_table(_any_table(path, columns.crs), path, columns)
+@dataclass(frozen=True)
+class _Joined:
+    """The ``p`` rows of another file that have an id of the splits; an id may have several."""
+
+    table: pd.DataFrame
+    """All rows of that file."""
+    kept: NDArray[np.int64]
+    """Places of the ``p`` rows in it."""
+    unit: NDArray[np.int64]
+    """Number of each such row's id among the ``d`` different ones, shape ``(p,)``."""
+    of_rows: NDArray[np.int64]
+    """Number of the id of each row of the splits, shape ``(m,)``."""
 
 
-def _any_table(path: Path, crs: str | None) -> pd.DataFrame:
-    """Read a table, with its geometry if it has one."""
-    suffix = path.suffix.lower()
-    if suffix in _TABLES or (suffix in _PARQUET and b"geo" not in (pq.read_schema(path).metadata or {})):
-        return read_table(path, what=_WHAT).reset_index(drop=True)
-    frame: pd.DataFrame = read_vector(path, crs=crs, what=_WHAT)
-    return frame
-
-
-def _from_json(value: Any, path: Path, columns: Columns) -> _Rows:
-    if isinstance(value, dict) and _has_roles(value):
-        return _from_table(pd.DataFrame(value), path, columns) if _is_marked(value) else _from_lists([value])
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return _from_lists(value) if all(map(_has_roles, value)) else _from_table(pd.DataFrame(value), path, columns)
-    if (
-        isinstance(value, dict)
-        and value
-        and all(isinstance(item, dict) and _has_roles(item) for item in value.values())
-    ):
-        return _from_lists(list(value.values()))
-    if isinstance(value, dict) and value and all(isinstance(item, list) for item in value.values()):
-        lengths = {len(item) for item in value.values()}
-        if len(lengths) == 1 and _find(value, "fold", columns.fold):
-            return _from_table(pd.DataFrame(value), path, columns)
-    if isinstance(value, dict) and value and not any(isinstance(item, list | dict) for item in value.values()):
-        table = pd.DataFrame({"id": list(value), "split": list(value.values())})
-        return _from_table(table, path, Columns(id="id", fold="split"))
-    raise InputError(
-        f'{_WHAT}: {path} is none of the known forms: {{"train": [ids], "test": [ids]}}, a list of such folds, '
-        '{id: part}, or a list of records with a column such as "split".'
-    )
-
-
-def _has_roles(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    return {"train", "test"} <= {role_of(str(key)) for key, item in value.items() if isinstance(item, list)}
-
-
-def _is_marked(value: Mapping[str, Any]) -> bool:
-    """Say whether lists of parts are columns of 0 and 1, not of ids, each of which would be there once."""
-    if not all(isinstance(item, list) for item in value.values()) or len({len(item) for item in value.values()}) != 1:
-        return False
-    return all(
-        len(item) > 2 and all(mark in (0, 1) for mark in item) for key, item in value.items() if role_of(str(key))
-    )
-
-
-def _from_lists(folds: Sequence[Mapping[str, Any]]) -> _Rows:
-    """Read folds that list ids by part: a row for each id of each part of each fold."""
-    ids: list[Any] = []
-    parts: dict[str, int] = {}
-    found = []
-    has_validation = False
-    for fold in folds:
-        sides: dict[str, list[int]] = {"train": [], "test": []}
-        for key, members in fold.items():
-            role = role_of(key)
-            if role is None or not isinstance(members, list):
-                continue
-            has_validation |= role == "validation"
-            start = len(ids)
-            ids += members
-            sides["test" if role == "test" else "train"] += range(start, len(ids))
-            parts[role] = parts.get(role, 0) + len(members)
-        found.append((np.array(sides["train"], np.int64), np.array(sides["test"], np.int64)))
-    names = np.array([_name(item) for item in ids], object)
-    return _Rows(names, tuple(found), parts, pd.DataFrame({"id": names}), has_validation)
-
-
-def _from_table(table: pd.DataFrame, path: Path, columns: Columns) -> _Rows:
-    own = _find(table.columns, "id", columns.id)
-    if columns.id is not None:
-        require_columns(table.columns, [columns.id], path=path, what=_WHAT)
-    ids = table[own] if own is not None else pd.Series(range(1, len(table) + 1))
-    names = np.array([_name(value) for value in ids], object)
-    name = _find(table.columns, "fold", columns.fold)
-    marked = _marks(table) if name is None and columns.fold is None else {}
-    if marked:
-        return _of_roles(names, marked, {role: int(rows.sum()) for role, rows in marked.items()}, table)
-    if name is None:
-        require_columns(table.columns, [columns.fold or "split"], path=path, what=_WHAT)
-        raise AssertionError(columns.fold)  # pragma: no cover - the line above has raised
-    part = np.array(["" if pd.isna(value) else _name(value) for value in table[name]], object)
-    known = part != ""
-    counts = dict(sorted(Counter(part[known]).items()))
-    try:
-        roles = roles_of(counts)
-    except SplitError as error:
-        raise SplitError(f"{path}: {error}") from error
-    if roles is None:  # folds, each tested in turn
-        folds = [(np.flatnonzero(known & (part != fold)), np.flatnonzero(part == fold)) for fold in counts]
-        return _Rows(names, tuple(folds), counts, table)
-    role = np.array([roles.get(value, "") for value in part], object)
-    return _of_roles(names, {one: role == one for one in set(roles.values())}, counts, table)
-
-
-def _marks(table: pd.DataFrame) -> dict[Role, NDArray[np.bool_]]:
-    """Return the rows of each part where parts have columns of 0 and 1; nothing without those to train and to test."""
-    found: dict[Role, NDArray[np.bool_]] = {}
-    for column in table.columns:
-        role = role_of(str(column))
-        if role is None:
-            continue
-        cells = ["" if pd.isna(value) else _name(value).lower() for value in table[column]]
-        if set(cells) <= _YES | _NO:
-            found[role] = found.get(role, np.zeros(len(cells), bool)) | np.array([cell in _YES for cell in cells])
-    return found if {"train", "test"} <= set(found) else {}
-
-
-def _of_roles(
-    names: NDArray[np.object_], rows: Mapping[Role, NDArray[np.bool_]], counts: dict[str, int], table: pd.DataFrame
-) -> _Rows:
-    """Return one split from the rows of each part."""
-    none = np.zeros(len(names), bool)
-    learned = rows.get("train", none) | rows.get("validation", none)
-    fold = (np.flatnonzero(learned), np.flatnonzero(rows.get("test", none)))
-    return _Rows(names, (fold,), counts, table, "validation" in rows)
-
-
-def _name(value: Any) -> str:
-    """Return an id or a part as text, the same for 3 and 3.0: a column with a gap turns to floats."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-
-
-def _find(there: Iterable[Any], what: str, named: str | None) -> str | None:
-    """Return the column that is named, or the first of the usual names that is there."""
-    by_lower = {str(name).lower(): str(name) for name in there}
-    if named is not None:
-        return named if named in by_lower.values() else None
-    return next((by_lower[name] for name in _COLUMNS[what] if name in by_lower), None)
-
-
-def _joined(rows: _Rows, path: Path, columns: Columns) -> pd.DataFrame:
-    """Return the row of another file for each row of the splits, by id."""
-    table = _any_table(existing_file(path, what="geometry"), columns.crs)
-    name = _find(table.columns, "id", columns.id)
+def _joined(rows: SplitRows, table: pd.DataFrame, path: Path, columns: Columns) -> _Joined:
+    """Find the rows of another file for the ids of the splits."""
+    name = find_column(table.columns, "id", columns.id)
+    if name is None and columns.id in rows.table:
+        name = find_column(table.columns, "id", None)
     if name is None:
         require_columns(table.columns, [columns.id or "id"], path=path, what="geometry")
-    place = {_name(value): row for row, value in enumerate(table[name])}
-    missing = [str(item) for item in dict.fromkeys(rows.ids.tolist()) if item not in place]
-    if missing:
+        raise AssertionError(columns.id)  # pragma: no cover - the line above has raised
+    there = np.array([name_of(value) for value in table[name]], object)
+    of_rows, ids = pd.factorize(rows.ids)
+    unit = _found(np.asarray(ids, object), there, path)
+    missing = np.setdiff1d(np.arange(len(ids)), unit)
+    if len(missing):
         raise InputError(
-            f"geometry: {path} has no row for {len(missing)} ids of the splits, such as {', '.join(missing[:3])}; its "
-            f"column `{name}` has {', '.join(list(place)[:3])}. Name another with `--id`."
+            f"geometry: {path} has no row for {len(missing)} ids of the splits, such as "
+            f"{', '.join(ids[missing[:3]])}; its column `{name}` has {', '.join(dict.fromkeys(there[:3]))}. Name "
+            "another with `--id`."
         )
-    return table.iloc[[place[item] for item in rows.ids]].reset_index(drop=True)
+    kept = np.flatnonzero(unit >= 0)
+    return _Joined(table, kept, unit[kept], np.asarray(of_rows, np.int64))
+
+
+def _found(ids: NDArray[np.object_], there: NDArray[np.object_], path: Path) -> NDArray[np.int64]:
+    """Return which of the ids each row of a file has, -1 where none; leading zeros may be lost on either side."""
+    unit = pd.Index(ids).get_indexer(pd.Index(there))
+    missing = np.setdiff1d(np.arange(len(ids)), unit)
+    if not len(missing):
+        return np.asarray(unit, np.int64)
+    short_ids, short_there = _without_zeros(ids), _without_zeros(there)
+    if len(set(short_ids)) < len(ids) or len(set(short_there)) < len(set(there)):
+        return np.asarray(unit, np.int64)  # zeros tell ids apart
+    anew = pd.Index(short_ids).get_indexer(pd.Index(short_there))
+    gained = np.intersect1d(missing, anew)
+    if len(gained):
+        log.info(
+            "splits: %d ids are found in %s but for leading zeros, such as %s",
+            len(gained), path, f"{ids[gained[0]]} as {there[np.flatnonzero(anew == gained[0])[0]]}",
+        )  # fmt: skip
+    return np.asarray(anew, np.int64)
+
+
+def _without_zeros(ids: NDArray[np.object_]) -> NDArray[np.object_]:
+    return np.array([name.lstrip("0") or name[-1:] for name in ids], object)
+
+
+def _shapes_of_ids(joined: _Joined, path: Path, columns: Columns) -> gpd.GeoSeries | None:
+    """Return the outline or place of each row of the splits: of several rows of one id, all of them together."""
+    shapes = _shapes(joined.table.iloc[joined.kept], path, columns)
+    if shapes is None:
+        return None
+    parts, order = shapes.to_numpy(), np.argsort(joined.unit, kind="stable")
+    units, starts = np.unique(joined.unit[order], return_index=True)
+    whole = np.empty(len(units), object)
+    several = 0
+    for unit, rows in zip(units, np.split(order, starts[1:]), strict=True):
+        several += len(rows) > 1
+        whole[unit] = parts[rows[0]] if len(rows) == 1 else shapely.union_all(shapely.make_valid(parts[rows]))
+    if several:
+        log.info("splits: %d ids have several rows in %s; they are parts of one place", several, path)
+    return gpd.GeoSeries(whole[joined.of_rows], crs=shapes.crs)
+
+
+def _labels(rows: SplitRows, joined: _Joined | None, label: str, path: Path, places: Path) -> NDArray[Any]:
+    """Return the label of each row of the splits, from whichever file has it: of an id's rows, the first known."""
+    if joined is None or (label not in joined.table and label in rows.table):
+        require_columns(rows.table.columns, [label], path=path, what=WHAT)
+        return _numbers_or_names(rows.table[label], np.arange(len(rows.table)), path)
+    require_columns(joined.table.columns, [label], path=places, what=WHAT)
+    by_unit = pd.Series(_numbers_or_names(joined.table[label], joined.kept, places)).groupby(joined.unit)
+    unlike = int((by_unit.nunique() > 1).sum())  # noqa: PD101 - how many are, not whether all are
+    if unlike:
+        log.warning("splits: %d ids have rows of different `%s` in %s; the first counts", unlike, label, places)
+    first = by_unit.first()
+    return np.asarray(first.where(first.notna(), np.nan).to_numpy()[joined.of_rows])
+
+
+def _numbers_or_names(column: pd.Series[Any], rows: NDArray[np.int64], path: Path) -> NDArray[Any]:
+    """Return the label of some rows as floats where it is a number, else as names; NaN where it is missing.
+
+    Text that holds numbers but for some cells is no class: each value would be one of its own, alike to no other.
+    """
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return column.to_numpy(np.float64, na_value=np.nan)[rows]
+    texts = column.astype(str).str.strip()
+    known = (column.notna() & (texts != "")).to_numpy(bool)
+    numbers = pd.to_numeric(texts.where(known), errors="coerce").to_numpy(np.float64)
+    faulty = known & np.isnan(numbers)
+    if known.any() and 2 * faulty.sum() >= known.sum():
+        return column.astype(object).where(known, np.nan).to_numpy(object)[rows]
+    bad, of = rows[faulty[rows]], known[rows].sum()
+    if len(bad):
+        raise InputError(
+            f"{WHAT}: {path}: column `{column.name}` holds numbers, but not in {len(bad)} of {of} cells: "
+            f"row {bad[0] + 1} has {texts.iloc[bad[0]]!r}. Empty such cells if they mean 'missing'; if the numbers are "
+            "names of classes, write a letter before each."
+        )
+    return numbers[rows]
 
 
 def _shapes(table: pd.DataFrame, path: Path, columns: Columns) -> gpd.GeoSeries | None:
@@ -294,23 +206,26 @@ def _shapes(table: pd.DataFrame, path: Path, columns: Columns) -> gpd.GeoSeries 
         shapes = table.geometry
         absent = np.flatnonzero(shapely.is_missing(shapes.to_numpy()) | shapely.is_empty(shapes.to_numpy()))
         if len(absent):
-            raise InputError(f"{_WHAT}: {path} has {len(absent)} rows without geometry (number {absent[0] + 1} first).")
+            raise InputError(
+                f"{WHAT}: {path} has {len(absent)} rows without geometry (number {table.index[absent[0]] + 1} first)."
+            )
         return shapes.reset_index(drop=True)
-    x, y = _find(table.columns, "x", columns.x), _find(table.columns, "y", columns.y)
+    x, y = find_column(table.columns, "x", columns.x), find_column(table.columns, "y", columns.y)
     for given in (columns.x, columns.y):
         if given is not None:
-            require_columns(table.columns, [given], path=path, what=_WHAT)
+            require_columns(table.columns, [given], path=path, what=WHAT)
     if x is None or y is None:
         return None
     try:
         places = np.stack([table[x].to_numpy(np.float64), table[y].to_numpy(np.float64)], axis=1)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{_WHAT}: {path}: columns `{x}` and `{y}` hold no numbers ({error}).") from error
+        raise InputError(f"{WHAT}: {path}: columns `{x}` and `{y}` hold no numbers ({error}).") from error
     bad = np.flatnonzero(~np.isfinite(places).all(axis=1))
     if len(bad):
-        raise InputError(f"{_WHAT}: {path} has {len(bad)} rows without coordinates (number {bad[0] + 1} first).")
+        first = table.index[bad[0]] + 1
+        raise InputError(f"{WHAT}: {path} has {len(bad)} rows without coordinates (number {first} first).")
     if columns.crs is None and (np.abs(places) > [180, 90]).any():
-        raise InputError(f"{_WHAT}: {path}: `{x}` and `{y}` are no degrees; name their CRS with `--crs`.")
+        raise InputError(f"{WHAT}: {path}: `{x}` and `{y}` are no degrees; name their CRS with `--crs`.")
     try:
         crs = CRS.from_user_input(columns.crs or 4326)
     except CRSError as error:
