@@ -11,8 +11,7 @@ import yaml
 
 from mmgr.config import Pois
 from mmgr.console import quiet
-from mmgr.imagery import choose_crs
-from mmgr.pois import known_shapes, poi_bounds, read_pois
+from mmgr.pois import known_shapes, poi_crs, read_pois
 from mmgr.propose.images import nice_edge, short_crs
 from mmgr.propose.pois import pois_section
 
@@ -30,7 +29,7 @@ def regions_over_pois(path: Path) -> list[str]:
     """
     section = yaml.safe_load("\n".join(pois_section(path, json.dumps(str(path.resolve())))))
     settings = Pois.model_validate(section["pois"])
-    crs = choose_crs(poi_bounds(settings), None, what="the POIs")
+    crs = poi_crs(settings, None)
     with quiet():  # the check of the whole configuration tells it all
         tables = read_pois(settings, crs=crs)
     area = float(shapely.union_all(known_shapes(tables)).area)
