@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from pyproj import CRS
 
@@ -97,7 +98,8 @@ def _scattered(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
     nothing = np.zeros(len(xy), bool)
     if len(xy) < _FEW or np.hypot(*np.ptp(xy, axis=0)) <= _VERY_FAR:
         return nothing
-    places = np.unique(np.round(xy), axis=0)
+    rounded = np.round(xy)
+    places = rounded[~pd.DataFrame(rounded).duplicated().to_numpy()]
     few = max(1, int(_SCATTERED * len(places)))
     if len(places) <= 2 * few + 1:
         return nothing
@@ -111,7 +113,7 @@ def _scattered(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
         box = grown
     if (~near).sum() > few:
         return nothing
-    return np.asarray(distance_to_box(np.round(xy), box) > max(_VERY_FAR, far_limit(box)))
+    return np.asarray(distance_to_box(rounded, box) > max(_VERY_FAR, far_limit(box)))
 
 
 def _rows_with_places(tables: PoiTables, xy: NDArray[np.float64], far: NDArray[np.bool_]) -> Iterator[str]:
