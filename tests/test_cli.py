@@ -585,6 +585,31 @@ class TestWithoutImages:
         assert "1 of 300 POIs lie more than 10 km from the regions (row 5;" in printed
         assert "regions of 120 m in EPSG:32632, without images" in printed
 
+    def test_pois_at_longitude_and_latitude_zero_are_named_or_left_out(
+        self, mmgr: Mmgr, city: City, bare: Path
+    ) -> None:
+        points = gpd.read_file(city.pois)
+        points.loc[points.index[-12:], "geometry"] = shapely.Point(0, 0)
+        points.to_file(city.pois)
+        code, printed = mmgr("build", bare)
+        assert code == 0, printed
+        assert "12 of 300 POIs lie more than 10 km from the regions (rows 289, 290, 291, 292, 293 and 7 more" in printed
+        assert "set pois.outside: drop to leave them out" in printed
+        change(bare, "pois:", "pois:\n  outside: drop")
+        code, printed = mmgr("build", bare)
+        assert code == 0, printed
+        assert "lat 0.000); they are left out (pois.outside: drop)" in printed
+
+    def test_a_grid_that_wrong_coordinates_make_too_large_names_them(self, mmgr: Mmgr, city: City, bare: Path) -> None:
+        points = gpd.read_file(city.pois)
+        moved = range(280, 300)
+        points.loc[moved, "geometry"] = [shapely.Point(9 + 0.1 * row, -30 + 0.05 * row) for row in range(20)]
+        points.to_file(city.pois)
+        refused = mmgr("build", bare)
+        assert_refused(
+            refused, "choose a larger `regions.size`", "But 20 of 300 POIs lie more than", "row 281 at lon 9.000"
+        )
+
     def test_what_init_proposes_for_pois_alone_builds(self, mmgr: Mmgr, city: City) -> None:
         path = city.folder / "mine.yaml"
         code, printed = mmgr("init", "--pois", city.pois, "--labels", city.labels, "--config", path)

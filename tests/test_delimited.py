@@ -22,6 +22,29 @@ def test_a_csv_is_read_whatever_its_separator_and_encoding(tmp_path: Path, separ
     assert table.to_dict("list") == {"name": ["Café"], "lon": [1.5]}
 
 
+@pytest.mark.parametrize(("written", "name"), [("cp1252", "Café €"), ("latin-1", "Café"), ("latin-1", "Café \x81")])
+def test_western_encodings_are_told_by_the_bytes_that_only_one_has(tmp_path: Path, written: str, name: str) -> None:
+    (tmp_path / "pois.csv").write_bytes(f"name,lon\n{name},1.5\n".encode(written))
+    assert read_table(tmp_path / "pois.csv", what="POIs")["name"].tolist() == [name]
+
+
+@pytest.mark.parametrize("ends", [",", ",,"])
+def test_separators_at_the_end_of_rows_move_no_cell(tmp_path: Path, ends: str) -> None:
+    (tmp_path / "pois.csv").write_text(f"kind,lon,lat\nbar,1.5,2{ends}\nNA,2.5,3{ends}\n", encoding="utf-8")
+    table = read_table(tmp_path / "pois.csv", names=["kind"], what="POIs")
+    assert table.to_dict("list") == {"kind": ["bar", "NA"], "lon": [1.5, 2.5], "lat": [2, 3]}
+
+
+def test_a_cell_may_be_very_long(tmp_path: Path) -> None:
+    (tmp_path / "pois.csv").write_text(f"kind,shape\nbar,{'x' * 200_000}\n", encoding="utf-8")
+    assert read_table(tmp_path / "pois.csv", what="POIs")["kind"].tolist() == ["bar"]
+
+
+def test_names_of_rows_without_a_name_of_their_column_are_no_cells(tmp_path: Path) -> None:
+    (tmp_path / "pois.csv").write_text('"kind","note"\n"1","bar",""\n"2","shop","old"\n', encoding="utf-8")
+    assert read_table(tmp_path / "pois.csv", what="POIs")["kind"].tolist() == ["bar", "shop"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

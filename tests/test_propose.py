@@ -14,7 +14,7 @@ import shapely
 from affine import Affine
 
 import mmgr
-from mmgr.errors import ConfigError, LabelError
+from mmgr.errors import ConfigError, InputError, LabelError, PoiError
 from mmgr.propose import labels
 from mmgr.propose.images import look_at_images
 from mmgr.propose.labels import label_entries
@@ -98,6 +98,54 @@ class TestPois:
         rows = [f"3000{number},31000,{'food' if number % 2 else 'shop'}" for number in range(10, 40)]
         (tmp_path / "pois.csv").write_text("\n".join(["x,y,kind", *rows, f"{faulty},{faulty},food"]), encoding="utf-8")
         assert "crs: EPSG:XXXX" in section(pois_section(tmp_path / "pois.csv", "pois.csv"))
+
+    def test_metres_in_a_table_are_refused_with_what_to_do(self, tmp_path: Path) -> None:
+        rows = [f"3000{number},31000,{'food' if number % 2 else 'shop'}" for number in range(10, 40)]
+        (tmp_path / "pois.csv").write_text("\n".join(["x,y,kind", *rows]), encoding="utf-8")
+        with pytest.raises(PoiError, match=r"pois\.csv has coordinates that are no degrees.*by hand with `crs`"):
+            mmgr.init(pois=tmp_path / "pois.csv", path=tmp_path / "city.yaml")
+
+    @pytest.mark.parametrize(("head", "encoding"), [(" Longitude ,LAT,kind", "utf-8"), ("lon,lat,kind", "cp1252")])
+    def test_a_table_as_a_spreadsheet_writes_it(self, tmp_path: Path, head: str, encoding: str) -> None:
+        rows = [f"103.8{number},1.3{number},{'food €' if number % 2 else 'shop'}" for number in range(10, 40)]
+        (tmp_path / "pois.csv").write_text("\n".join([head, *rows]), encoding=encoding)
+        config = mmgr.init(pois=tmp_path / "pois.csv", path=tmp_path / "city.yaml")
+        assert config.pois is not None
+        assert config.pois.sources[0].first_level == "kind"
+        assert "categories of `kind`: shop (15), food € (15)" in (tmp_path / "city.yaml").read_text("utf-8")
+
+    def test_a_column_of_two_lines_and_control_characters(self, tmp_path: Path) -> None:
+        table = pd.DataFrame({"main\nkind": ["food\x07", "shop"] * 20, "lon": 103.8, "lat": 1.3})
+        table["lon"] += np.arange(40) / 1000
+        table.to_csv(tmp_path / "pois.csv", index=False)
+        config = mmgr.init(pois=tmp_path / "pois.csv", path=tmp_path / "city.yaml")
+        assert config.pois is not None
+        assert config.pois.sources[0].first_level == "main\nkind"
+
+    def test_blank_cells_do_not_hide_the_second_level(self, tmp_path: Path) -> None:
+        kinds = [
+            ("food", "bar"),
+            ("food", "cafe"),
+            ("shop", "kiosk"),
+            *[("shop", "kiosk"), ("food", "bar")] * 4,
+        ] * 4 + [("shop", "  "), ("food", "  ")] * 3
+        table = pd.DataFrame(kinds, columns=["kind", "detail"]).assign(lon=103.8, lat=1.3)
+        table.to_csv(tmp_path / "pois.csv", index=False)
+        text = section(pois_section(tmp_path / "pois.csv", "pois.csv"))
+        assert "first_level: kind\n      second_level: detail" in text
+
+    def test_the_layer_that_holds_pois_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "city.gpkg"
+        places = gpd.points_from_xy(103.8 + np.arange(40) / 1000, 1.3 + np.arange(40) / 2000)
+        pois = gpd.GeoDataFrame({"kind": ["food", "shop"] * 20}, geometry=places, crs=4326)
+        gpd.GeoDataFrame({"width": [1.0]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326).to_file(path, layer="frame")
+        pois.to_file(path, layer="points of interest")
+        config = mmgr.init(pois=path, path=tmp_path / "city.yaml")
+        assert config.pois is not None
+        assert config.pois.sources[0].layer == "points of interest"
+        pois.to_file(path, layer="more")
+        with pytest.raises(InputError, match=r"several layers \(frame, points of interest, more\), and 2 of them look"):
+            mmgr.init(pois=path, path=tmp_path / "other.yaml")
 
     def test_columns_without_any_number_ask_for_no_crs(self, tmp_path: Path) -> None:
         (tmp_path / "pois.csv").write_text("lon,lat,kind\n" + ",,food\n,,shop\n" * 4, encoding="utf-8")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,12 @@ from mmgr.errors import InputError
 _SEPARATORS = ",;\t|"
 _SHOWN = 5
 """Words that a message names."""
+_NAMES = {"latin-1": "Latin-1", "cp1252": "Windows-1252"}
+"""Encodings that are not UTF-8, as a message names them."""
+_WINDOWS = re.compile(rb"[\x80-\x9f]")
+"""Bytes that are dashes, quotes and the euro in Windows-1252, and control characters, which no text has, in Latin-1."""
+_NOT_WINDOWS = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+"""Bytes that are nothing in Windows-1252."""
 
 
 def read_csv(path: Path, *, names: Sequence[str], texts: Sequence[str] = (), what: str) -> pd.DataFrame:
@@ -31,14 +41,18 @@ def read_csv(path: Path, *, names: Sequence[str], texts: Sequence[str] = (), wha
         kind = "UTF-16, not UTF-8" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "not a text table"
         raise InputError(f"{what}: {path} is {kind}; CSV in UTF-8 and Parquet are read: save it again as one of them.")
     encoding = _encoding(path)
-    if encoding == "latin-1":
-        log.info("%s: %s is not UTF-8; read as Latin-1", what, path)
+    if encoding in _NAMES:
+        log.info("%s: %s is not UTF-8; read as %s", what, path, _NAMES[encoding])
     separator = _separator(head.decode(encoding, "ignore"))
     try:
-        frame = _parsed(path, separator, encoding, texts=texts)
+        trailing = _ends_in_separators(path, separator, encoding)
+        frame = _parsed(path, separator, encoding, trailing=trailing, texts=texts)
         gaps = [name for name in names if name in frame and _is_text_with_gaps(frame[name])]
         # numbers need the words for a missing value, so only columns that hold text are read without
-        return _with_words(frame, _parsed(path, separator, encoding, words=True), gaps, path, what) if gaps else frame
+        if not gaps:
+            return frame
+        plain = _parsed(path, separator, encoding, trailing=trailing, words=True)
+        return _with_words(frame, plain, gaps, path, what)
     except pd.errors.EmptyDataError:
         raise InputError(f"{what}: {path} holds no table; it needs a line of column names, and rows.") from None
     except pd.errors.ParserError as error:
@@ -52,13 +66,29 @@ def read_csv(path: Path, *, names: Sequence[str], texts: Sequence[str] = (), wha
 
 
 def _parsed(
-    path: Path, separator: str, encoding: str, *, words: bool = False, texts: Sequence[str] = ()
+    path: Path, separator: str, encoding: str, *, trailing: bool, words: bool = False, texts: Sequence[str] = ()
 ) -> pd.DataFrame:
-    # low_memory would guess the type of each part of a column alone
-    return pd.read_csv(
-        path, sep=separator, encoding=encoding, low_memory=False,
-        keep_default_na=not words, na_values=[""] if words else None, dtype=dict.fromkeys(texts, str),
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        if trailing:  # pandas warns of two cells without a name, though nothing is in them
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)
+        # low_memory would guess the type of each part of a column alone
+        return pd.read_csv(
+            path, sep=separator, encoding=encoding, low_memory=False, index_col=False if trailing else None,
+            keep_default_na=not words, na_values=[""] if words else None, dtype=dict.fromkeys(texts, str),
+        )  # fmt: skip
+
+
+def _ends_in_separators(path: Path, separator: str, encoding: str) -> bool:
+    """Say whether the first row has more cells than the header has names, and no row has anything in those.
+
+    The cells of such a file are those of the names in order; without this, its first column is taken
+    for names of rows, as R writes them, and each cell for the one before it.
+    """
+    with path.open(encoding=encoding, newline="") as stream, suppress(csv.Error):  # such as a cell of 200,000 letters
+        lines = (cells for cells in csv.reader(stream, delimiter=separator) if cells)
+        names, first = len(next(lines, [])), next(lines, [])
+        return len(first) > names and not any(any(cells[names:]) for cells in chain([first], lines))
+    return False
 
 
 def _is_text_with_gaps(column: pd.Series[Any]) -> bool:
@@ -84,8 +114,18 @@ def _encoding(path: Path) -> str:
             for line in stream:
                 line.decode("utf-8")
         except UnicodeDecodeError:
-            return "latin-1"
+            return _western(path)
     return "utf-8-sig"
+
+
+def _western(path: Path) -> str:
+    windows = False
+    with path.open("rb") as stream:
+        for line in stream:
+            if _NOT_WINDOWS.search(line):
+                return "latin-1"
+            windows = windows or _WINDOWS.search(line) is not None
+    return "cp1252" if windows else "latin-1"
 
 
 def _separator(head: str) -> str:

@@ -41,8 +41,10 @@ def make_grid(settings: Regions, imagery: Imagery, crs: CRS) -> gpd.GeoDataFrame
     return _cover(outlines.geometry.to_numpy(), (west, north), edge, crs, settings, what="these images")
 
 
-def make_grid_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS) -> gpd.GeoDataFrame:
+def make_grid_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS, *, hint: str = "") -> gpd.GeoDataFrame:
     """Cover shapes in ``crs`` with square cells that start at multiples of their edge, as :func:`make_grid` does.
+
+    Where these are too many cells, ``hint`` says which POIs may be the cause.
 
     Raises
     ------
@@ -54,15 +56,22 @@ def make_grid_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS) -> 
     edge = settings.size
     west, _, _, north = (float(value) for value in shapely.total_bounds(shapes))
     corner = (float(np.floor(west / edge + _WHOLE)) * edge, float(np.ceil(north / edge - _WHOLE)) * edge)
-    return _cover(shapes, corner, edge, crs, settings, what="these POIs")
+    return _cover(shapes, corner, edge, crs, settings, what="these POIs", hint=hint)
 
 
 def _cover(
-    shapes: NDArray[np.object_], corner: tuple[float, float], edge: float, crs: CRS, settings: Regions, *, what: str
+    shapes: NDArray[np.object_],
+    corner: tuple[float, float],
+    edge: float,
+    crs: CRS,
+    settings: Regions,
+    *,
+    what: str,
+    hint: str = "",
 ) -> gpd.GeoDataFrame:
     """Return the cells that share an area with a shape, numbered from the north-west ``corner``."""
     west, north = corner
-    column, row = _cells_of(shapes, west, north, edge, settings, what=what)
+    column, row = _cells_of(shapes, west, north, edge, settings, what=what, hint=hint)
     left, top = west + column * edge, north - row * edge
     squares = shapely.box(left, top - edge, left + edge, top)
     digits = max(5, len(str(int(max(column.max(), row.max())))))
@@ -100,7 +109,14 @@ def _shares_pixels(imagery: Imagery, crs: CRS) -> bool:
 
 
 def _cells_of(
-    shapes: NDArray[np.object_], west: float, north: float, edge: float, settings: Regions, *, what: str
+    shapes: NDArray[np.object_],
+    west: float,
+    north: float,
+    edge: float,
+    settings: Regions,
+    *,
+    what: str,
+    hint: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return column and row of each cell that shares an area with a shape, row by row."""
     bounds = shapely.bounds(shapes)
@@ -112,7 +128,7 @@ def _cells_of(
     if total > MOST_CELLS:
         raise RegionError(
             f"a grid of {settings.size:g} {settings.unit} has {total:,} cells over {what}; "
-            "choose a larger `regions.size`."
+            "choose a larger `regions.size`." + (f" But {hint}." if hint else "")
         )
     found = [_cells_in(*part, west, north, edge) for part in zip(shapes, first, last, strict=True)]
     cells = np.unique(np.concatenate(found), axis=0)

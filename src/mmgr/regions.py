@@ -62,7 +62,7 @@ def make_regions(settings: Regions, imagery: Imagery, crs: CRS | None = None) ->
     return regions
 
 
-def make_regions_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS) -> gpd.GeoDataFrame:
+def make_regions_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS, *, hint: str = "") -> gpd.GeoDataFrame:
     """Make the regions of a run without images: the user's polygons, or a grid.
 
     Parameters
@@ -73,6 +73,8 @@ def make_regions_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS) 
         Their kind, size and file.
     crs
         The store's CRS, projected, in metres.
+    hint
+        Which POIs may be the cause where a grid has too many cells.
 
     Returns
     -------
@@ -84,7 +86,7 @@ def make_regions_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS) 
         If ids are missing or double, or a grid has no sensible number of cells.
     """
     if settings.kind == "grid":
-        return make_grid_over(shapes, settings, crs)
+        return make_grid_over(shapes, settings, crs, hint=hint)
     _, names, polygons, groups = _read_polygons(settings, crs)
     return _frame(names, polygons, crs, groups)
 

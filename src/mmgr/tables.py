@@ -33,7 +33,7 @@ _SHOWN = 5
 def read_table(
     path: Path, *, columns: Sequence[str] = (), names: Sequence[str] = (), texts: Sequence[str] = (), what: str
 ) -> pd.DataFrame:
-    """Read a CSV (any usual separator, UTF-8 or Latin-1) or Parquet table.
+    """Read a CSV (any usual separator, UTF-8, Windows-1252 or Latin-1) or Parquet table.
 
     Words such as NA, None and null stand for a missing value, except in columns of names.
 
@@ -95,6 +95,14 @@ def read_vector(
         raise InputError(f"{what}: {path} has {_no_features(len(frame))}")
     require_columns(frame.columns.drop(frame.geometry.name), columns, path=path, what=what)
     return _with_crs(frame.reset_index(drop=True), crs, path, what)
+
+
+def spatial_layers(path: Path) -> list[str]:
+    """Return the names of a file's layers that have geometry; none of one that is not there or cannot be read."""
+    try:
+        return [str(name) for name, kind in pyogrio.list_layers(path) if kind]
+    except (DataSourceError, DataLayerError):
+        return []
 
 
 def require_columns(frame_columns: Iterable[Any], wanted: Sequence[str], *, path: Path, what: str) -> None:
@@ -223,15 +231,14 @@ def _read_features(path: Path, layer: str | None, what: str) -> pd.DataFrame:
 
 def _chosen_layer(path: Path, layer: str | None, what: str) -> str:
     """Return the layer that the user named, or the only one with geometry."""
-    layers = pyogrio.list_layers(path)
-    names = [str(name) for name, _ in layers]
+    names = [str(name) for name, _ in pyogrio.list_layers(path)]
     if layer is not None:
         if layer not in names:
             raise InputError(
                 f"{what}: {path} has no layer `{layer}`{_did_you_mean(layer, names)}; it has {', '.join(names)}."
             )
         return layer
-    spatial = [str(name) for name, kind in layers if kind] or names
+    spatial = spatial_layers(path) or names
     if len(spatial) > 1:
         raise InputError(f"{what}: {path} has several layers ({', '.join(spatial)}); set `layer` to one of them.")
     if not spatial:

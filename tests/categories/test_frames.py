@@ -131,3 +131,10 @@ def test_a_poi_far_from_all_others_is_warned_of_by_row_and_distance(caplog: pyte
     caplog.clear()
     places_of_frame(many((38.5e4, 15.5e4)), **LEVELS)
     assert not caplog.text
+
+
+@pytest.mark.parametrize("count", [2, 5, 20])
+def test_several_pois_at_one_wrong_place_are_warned_of(count: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="mmgr")
+    places_of_frame(many(*(count * ((0.0, 5e6),))), **LEVELS)
+    assert f"{count} of {300 + count} POIs lie far from the others (index p300, p301" in caplog.text

@@ -6,16 +6,13 @@ import logging
 from pathlib import Path
 
 import geopandas as gpd
-import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pyproj import CRS
 
 from mmgr.config import CountSource, PointSource, Pois
-from mmgr.pois import known_shapes, poi_bounds, read_pois
-from mmgr.pois.extent import stray
+from mmgr.errors import RegionError
+from mmgr.pois import known_shapes, poi_bounds, poi_crs, read_pois
 
 UTM = CRS.from_epsg(32648)
 
@@ -63,10 +60,29 @@ def test_an_area_and_polygons_of_counts_speak_for_themselves(tmp_path: Path) -> 
     assert poi_bounds(chosen) == pytest.approx((103.6, 1.2, 104.1, 1.3), abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.integers(1, 200), st.integers(0, 2**32 - 1))
-def test_of_points_near_each_other_none_is_stray(count: int, seed: int) -> None:
-    xy = np.random.default_rng(seed).uniform(0, 9_000, (count, 2))
-    assert not stray(xy).any()
-    if count >= 20:
-        assert stray(np.vstack([xy, [[9e6, 9e6]]])).tolist() == [False] * count + [True]
+@pytest.mark.parametrize("zeros", [2, 10, 40])
+def test_rows_at_longitude_and_latitude_zero_move_neither_bounds_nor_crs(tmp_path: Path, zeros: int) -> None:
+    chosen = Pois(sources=(points(tmp_path, *(6 * SINGAPORE), *(zeros * ((0, 0),))),))
+    assert poi_bounds(chosen) == pytest.approx((103.7, 1.25, 103.9, 1.40), abs=1e-6)
+    assert poi_crs(chosen, None) == UTM
+    (box,) = known_shapes(read_pois(chosen, crs=UTM))
+    assert box.area / 1e6 == pytest.approx(22.2 * 16.6, rel=0.01)
+
+
+def test_pois_too_far_apart_for_one_zone_are_named_where_they_are_few(tmp_path: Path) -> None:
+    wrong = ((-70, 40), (10, 50), (1.3, 10.4), (-103.8, 1.3))
+    chosen = Pois(sources=(points(tmp_path, *(6 * SINGAPORE), *wrong),))
+    with pytest.raises(RegionError) as refused:
+        poi_crs(chosen, None)
+    assert "too far for one UTM zone; set `regions.crs`" in str(refused.value)
+    assert "But 4 of 28 POIs lie more than" in str(refused.value)
+    assert (
+        "p.csv: row 25 at lon -70.000, lat 40.000, row 26 at lon 10.000, lat 50.000, row 27 at lon 1.300, lat 10.400 "
+        "and 1 more): if their coordinates are wrong, mend or remove these rows." in str(refused.value)
+    )
+
+
+def test_of_two_halves_too_far_apart_none_is_blamed(tmp_path: Path) -> None:
+    chosen = Pois(sources=(points(tmp_path, *(6 * SINGAPORE), *((x - 40, y) for x, y in 6 * SINGAPORE)),))
+    with pytest.raises(RegionError, match=r"equal-area one\.$"):
+        poi_crs(chosen, None)

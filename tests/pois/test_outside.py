@@ -55,7 +55,7 @@ def test_far_points_are_named_and_kept_by_default(
     assert tables.taxonomy.names == ("airport", "bank", "cafe", "null island")
     assert (
         "p.csv: 2 of 8 POIs lie more than 10 km from the regions (rows 8, 9; the furthest at lon 0.000, lat 0.000); "
-        "set pois.outside: drop to leave them out" in heard.text
+        "set pois.outside: drop to leave them out, or mend them if their coordinates are wrong" in heard.text
     )
 
 

@@ -19,7 +19,16 @@ from mmgr.errors import RegionError
 from mmgr.files import read_json, settings_hash, write_aside, write_json
 from mmgr.imagery import Imagery, SetAside, choose_crs, cut_patches, store_crs
 from mmgr.layout import Layout
-from mmgr.pois import PoiTables, check_overlap, known_shapes, make_bags, poi_bounds, read_pois, settle_outside
+from mmgr.pois import (
+    PoiTables,
+    check_overlap,
+    furthest_text,
+    known_shapes,
+    make_bags,
+    poi_crs,
+    read_pois,
+    settle_outside,
+)
 from mmgr.regions import make_regions, make_regions_over, polygon_bounds, region_edge
 from mmgr.stages import input_fingerprint
 from mmgr.store import Patches, PoiBags, StoreInfo, stored_ids, write_store
@@ -58,14 +67,15 @@ def _crs_without_images(config: Config) -> CRS:
         return choose_crs(bounds, config.regions.crs, what="the regions")
     if config.pois is None:
         raise RegionError("a grid without images covers the POIs: name `pois`.")
-    return choose_crs(poi_bounds(config.pois), config.regions.crs, what="the POIs")
+    return poi_crs(config.pois, config.regions.crs)
 
 
 def _regions(config: Config, imagery: Imagery | None, tables: PoiTables | None, crs: CRS) -> gpd.GeoDataFrame:
     if imagery is not None:
         return make_regions(config.regions, imagery, crs)
-    covered = np.empty(0, object) if tables is None or config.regions.kind != "grid" else known_shapes(tables)
-    return make_regions_over(covered, config.regions, crs)
+    if tables is None or config.regions.kind != "grid":
+        return make_regions_over(np.empty(0, object), config.regions, crs)
+    return make_regions_over(known_shapes(tables), config.regions, crs, hint=furthest_text(tables))
 
 
 def _save_tables(tables: PoiTables, folder: Path) -> None:

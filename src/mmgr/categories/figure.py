@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mmgr.categories.vectors import CategoryVectors
 from mmgr.console import log
 from mmgr.files import write_aside
+from mmgr.taxonomy import Taxonomy
 
 _GREY = (0.62, 0.62, 0.62, 1.0)
 _LABELS = 120
@@ -49,11 +50,13 @@ def category_figure(vectors: CategoryVectors, path: str | Path) -> None:
     plane.set(xticks=[], yticks=[])
     plane.set_title(f"{len(vectors.taxonomy)} categories; the plane shows {explained:.0%} of their spread", loc="left")
     if legend:
-        handles = [Line2D([], [], ls="", marker="o", color=colour, label=_plain(name)) for name, colour in legend]
+        handles = [
+            Line2D([], [], ls="", marker="o", color=colour, label=_literal(_plain(name))) for name, colour in legend
+        ]
         plane.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.01), ncols=6, frameon=False, fontsize=9)
-    _list_neighbours(words, vectors, frequency)
     figure.subplots_adjust(left=0.02, right=0.99, top=0.94, bottom=0.1, wspace=0.03)
     with _missing_letters(), write_aside(Path(path)) as aside:
+        _list_neighbours(words, canvas, vectors, frequency)
         _place_labels(plane, canvas, places, size, _labels(vectors, frequency))
         figure.savefig(aside)
 
@@ -86,12 +89,25 @@ def _colours(vectors: CategoryVectors) -> tuple[NDArray[np.float64], list[tuple[
 def _labels(vectors: CategoryVectors, frequency: NDArray[np.float64]) -> list[tuple[int, str]]:
     """Return the row and name of the categories to label, the most frequent first."""
     order = np.argsort(-frequency, kind="stable")[:_LABELS]
-    return [(int(row), _plain(vectors.taxonomy.second[row])) for row in order]
+    names = _names(vectors.taxonomy)
+    return [(int(row), _literal(names[row])) for row in order]
+
+
+def _names(taxonomy: Taxonomy) -> list[str]:
+    """Return a name for each category: its second level, and the first before it where others have that, too."""
+    short = [_plain(name) for name in taxonomy.second]
+    often = Counter(short)
+    return [_plain(full) if often[name] > 1 else name for name, full in zip(short, taxonomy.names, strict=True)]
 
 
 def _plain(name: str) -> str:
-    """Return a name as a reader wants it; a dollar would start a formula."""
-    return name.replace("_", " ").replace("$", r"\$")
+    """Return a name as a reader wants it, on one line."""
+    return " ".join(name.replace("_", " ").split()) or name
+
+
+def _literal(name: str) -> str:
+    """Return a name as it is to be drawn: a dollar would start a formula."""
+    return name.replace("$", r"\$")
 
 
 def _place_labels(
@@ -150,20 +166,40 @@ def _free_spot(
     return None
 
 
-def _list_neighbours(axes: Axes, vectors: CategoryVectors, frequency: NDArray[np.float64]) -> None:
+def _list_neighbours(
+    axes: Axes, canvas: FigureCanvasAgg, vectors: CategoryVectors, frequency: NDArray[np.float64]
+) -> None:
     """Write the nearest categories of the most frequent ones."""
     axes.axis("off")
     axes.set_title("Nearest of the most frequent", loc="left")
     nearest, similarity = vectors.neighbours(_NEAREST)
-    names = [_plain(name) for name in vectors.taxonomy.second]
+    names = _names(vectors.taxonomy)
     for line, row in enumerate(np.argsort(-frequency, kind="stable")[:_FREQUENT]):
         top = 0.985 - line / _FREQUENT
-        axes.text(0, top, names[row], weight="bold", fontsize=10, va="top", transform=axes.transAxes)
+        _write_name(axes, canvas, 0, top, names[row], width=1.0, weight="bold", fontsize=10)
         for place, (other, value) in enumerate(zip(nearest[row], similarity[row], strict=True)):
             x, y = 0.02 + 0.5 * (place % 2), top - 0.03 - 0.025 * (place // 2)
-            axes.text(
-                x, y, f"{names[other]}  {value:.2f}", fontsize=8.5, va="top", color="0.3", transform=axes.transAxes
-            )
+            end = _write_name(axes, canvas, x, y, names[other], width=0.37, fontsize=8.5, color="0.3")
+            # a text of its own: beside letters that are read from the right, a number would come before them
+            axes.text(end + 0.02, y, f"{value:.2f}", fontsize=8.5, va="top", color="0.3", transform=axes.transAxes)
+
+
+def _write_name(
+    axes: Axes, canvas: FigureCanvasAgg, x: float, y: float, name: str, *, width: float, **style: Any
+) -> float:
+    """Write a name below and right of a place, without its middle where it is too wide; return where it ends.
+
+    ``x``, ``y``, ``width`` and the end are parts of the axes.
+    """
+    text = axes.text(x, y, _literal(name), va="top", transform=axes.transAxes, **style)
+    renderer, frame = canvas.get_renderer(), axes.get_window_extent()
+    room, needed = width * frame.width, text.get_window_extent(renderer).width
+    kept = min(len(name), int(1.5 * len(name) * room / max(needed, 1)))  # letters differ in width
+    while text.get_window_extent(renderer).width > room and kept > 1:
+        kept -= 1
+        head = (kept + 1) // 2
+        text.set_text(_literal(f"{name[:head].rstrip()}\N{HORIZONTAL ELLIPSIS}{name[head - kept :].lstrip()}"))
+    return float((text.get_window_extent(renderer).x1 - frame.x0) / frame.width)
 
 
 @contextmanager

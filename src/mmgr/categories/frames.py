@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from mmgr.categories.places import Places
 from mmgr.console import log
 from mmgr.errors import PoiError
-from mmgr.pois.extent import apart
 from mmgr.pois.names import clean_names, pair_levels, warn_of_shared_names
+from mmgr.pois.strays import apart
 from mmgr.taxonomy import Taxonomy
 
 Names = NDArray[np.object_]

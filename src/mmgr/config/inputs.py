@@ -152,7 +152,10 @@ class Pois(Section):
     outside: Literal["keep", "drop"] = "keep"
     """What becomes of points far outside the regions: beyond the box around all regions by more than 10 km, the box's
     own diagonal or `radius`, whichever is largest. `mmgr build` counts and names them; only `drop` leaves them out.
-    One that is kept stretches the box in which its source's POIs count as known, and tells the category vectors."""
+    One that is kept stretches the box in which its source's POIs count as known, and tells the category vectors. A grid
+    over the POIs of a source without `area` leaves these apart, kept or not, and so does the choice of the CRS: the
+    outermost 1 % at each end of an axis that are this far from all others, 4 % of the distinct places where these are
+    also more than 1,000 km away, and any at longitude and latitude 0."""
 
     @model_validator(mode="after")
     def _has_pois(self) -> Pois:

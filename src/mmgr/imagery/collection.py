@@ -139,11 +139,12 @@ def store_crs(imagery: Imagery, wanted: str | None) -> CRS:
 
 
 def choose_crs(
-    bounds: tuple[float, float, float, float], wanted: str | None, *, own: CRS | None = None, what: str
+    bounds: tuple[float, float, float, float], wanted: str | None, *, own: CRS | None = None, what: str, hint: str = ""
 ) -> CRS:
     """Choose a projected CRS in metres for things within bounds (west, south, east, north in degrees).
 
-    As :func:`store_crs` does for images; ``own`` is the CRS that the things, named by ``what``, share.
+    As :func:`store_crs` does for images; ``own`` is the CRS that the things, named by ``what``, share;
+    ``hint`` says which of them may be the cause where the bounds are too wide.
 
     Raises
     ------
@@ -165,6 +166,7 @@ def choose_crs(
         raise RegionError(
             f"{what} reach from longitude {west:.2f} to {east:.2f}, too far for one UTM zone; set `regions.crs` "
             "to a projected CRS in metres for all of them, such as a national or an equal-area one."
+            + (f" But {hint}." if hint else "")
         )
     log.info("regions: distances are measured in %s (%s)", _code(utm), utm.name)
     return utm

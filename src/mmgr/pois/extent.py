@@ -11,20 +11,38 @@ from pyproj import CRS
 
 from mmgr.config import Pois
 from mmgr.console import log, quiet
+from mmgr.imagery import choose_crs
 from mmgr.pois.coordinates import transform
-from mmgr.pois.outside import distance_to_box, far_limit
 from mmgr.pois.read import read_pois
+from mmgr.pois.strays import furthest_text, stray
 from mmgr.pois.tables import PoiTables
 
 _DEGREES = CRS.from_epsg(4326)
 _WORLD = CRS.from_epsg(6933)
 """Metres on the whole Earth, with lines of equal longitude and latitude upright."""
-_TAIL = 0.01
-"""Part of the points at each end of an axis that may be strays; one point at least."""
-_FEW = 20
-"""Of fewer points than this, none is called a stray."""
 _LEAST = 0.01
 """Metres: a box around points is made at least this wide and high."""
+
+
+def poi_crs(settings: Pois, wanted: str | None) -> CRS:
+    """Choose the projected CRS in metres of a run whose regions are a grid over the POIs.
+
+    Parameters
+    ----------
+    settings
+        The POIs.
+    wanted
+        The CRS that the user names, if any.
+
+    Raises
+    ------
+    InputError
+        If the POIs cannot be read, as :func:`mmgr.pois.read_pois` says.
+    RegionError
+        If ``wanted`` is no projected CRS in metres, or the POIs reach too far for one UTM zone.
+    """
+    tables = _read_in_world(settings)
+    return choose_crs(_bounds(tables), wanted, what="the POIs", hint=furthest_text(tables))
 
 
 def poi_bounds(settings: Pois) -> tuple[float, float, float, float]:
@@ -35,41 +53,30 @@ def poi_bounds(settings: Pois) -> tuple[float, float, float, float]:
     InputError
         If the POIs cannot be read, as :func:`mmgr.pois.read_pois` says.
     """
-    with quiet():  # they are read again, in the CRS that is chosen by this
-        shapes = known_shapes(read_pois(settings, crs=_WORLD))
-    low_x, low_y, high_x, high_y = shapely.total_bounds(shapes)
-    (west, south), (east, north) = transform(np.array([[low_x, low_y], [high_x, high_y]]), _WORLD, _DEGREES)
-    return float(west), float(south), float(east), float(north)
+    return _bounds(_read_in_world(settings))
 
 
 def known_shapes(tables: PoiTables) -> NDArray[np.object_]:
     """Return the polygons inside which POIs are known: what a grid of regions has to cover.
 
     These are the sources' areas; the box around the points of a source without one; and the polygons
-    of counts. A box leaves out points that lie far from the bulk of the others, see :func:`stray`.
+    of counts. A box leaves out points that lie far from the bulk of the others, see
+    :func:`mmgr.pois.strays.stray`.
     """
     shapes = [*_of_points(tables), *tables.counts.geometry]
     return np.asarray(shapely.get_parts(np.array(shapes, object)))
 
 
-def stray(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say which points lie far from the bulk of the others, shape ``(n,)``.
-
-    The bulk is the box from the first to the last percentile of each axis; far is as far as a point
-    is far outside regions (see :func:`mmgr.pois.outside.far_limit`).
-    """
-    return apart(xy) > 0
+def _read_in_world(settings: Pois) -> PoiTables:
+    with quiet():  # they are read again, in the CRS that is chosen by this
+        return read_pois(settings, crs=_WORLD)
 
 
-def apart(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return metres from each stray point to the bulk of the others, and 0 for points that are none, shape ``(n,)``."""
-    if len(xy) < _FEW:
-        return np.zeros(len(xy))
-    ordered = np.sort(xy, axis=0)
-    ends = max(1, int(_TAIL * len(xy)))
-    bulk = np.concatenate([ordered[ends], ordered[-1 - ends]])
-    distance = distance_to_box(xy, bulk)
-    return np.where(distance > far_limit(bulk), distance, 0.0)
+def _bounds(tables: PoiTables) -> tuple[float, float, float, float]:
+    with quiet():
+        low_x, low_y, high_x, high_y = shapely.total_bounds(known_shapes(tables))
+    (west, south), (east, north) = transform(np.array([[low_x, low_y], [high_x, high_y]]), _WORLD, _DEGREES)
+    return float(west), float(south), float(east), float(north)
 
 
 def _of_points(tables: PoiTables) -> Iterator[shapely.Geometry]:
@@ -81,7 +88,7 @@ def _of_points(tables: PoiTables) -> Iterator[shapely.Geometry]:
             yield area
             continue
         own = xy[source == number]
-        far = stray(own)
+        far = stray(own, crs=CRS.from_user_input(tables.points.crs))
         if far.any():
             log.info(
                 "%s: %d of %d POIs lie apart from the others, and no grid is made there",

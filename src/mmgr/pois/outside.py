@@ -44,7 +44,11 @@ def settle_outside(tables: PoiTables, regions: gpd.GeoDataFrame, settings: Pois)
     if not far.any():
         return tables
     drop = settings.outside == "drop"
-    what_then = "they are left out (pois.outside: drop)" if drop else "set pois.outside: drop to leave them out"
+    what_then = (
+        "they are left out (pois.outside: drop)"
+        if drop
+        else "set pois.outside: drop to leave them out, or mend them if their coordinates are wrong"
+    )
     for path, total, rows, (x, y) in _by_source(tables, xy, distance, far):
         log.warning(
             "%s: %d of %d POIs lie more than %.0f km from the regions (%s; the furthest at lon %.3f, lat %.3f); %s",

@@ -16,7 +16,7 @@ from mmgr.pois import check_overlap, known_shapes, read_pois, settle_outside
 from mmgr.propose.columns import quoted
 from mmgr.propose.images import ImageryFacts, images_section, look_at_images
 from mmgr.propose.labels import label_entries
-from mmgr.propose.pois import pois_section
+from mmgr.propose.pois import placed_pois_section
 from mmgr.propose.regions import regions_over_pois
 from mmgr.regions import make_regions_over
 
@@ -78,7 +78,7 @@ def init(
     elif pois is not None:
         lines += [*regions_over_pois(Path(pois)), ""]
     if pois is not None:
-        lines += [*pois_section(Path(pois), _shown(pois, path)), ""]
+        lines += [*placed_pois_section(Path(pois), _shown(pois, path)), ""]
     if facts is not None:
         lines += [*_pretrain_section(with_pois=pois is not None), ""]
     lines += _tasks_section([(Path(label), _shown(label, path)) for label in label_paths])

@@ -5,22 +5,25 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 
 import pandas as pd
 
-from mmgr.errors import PoiError
+from mmgr.errors import InputError, PoiError
 from mmgr.pois.points import is_vector
 from mmgr.propose.columns import (
+    UNKNOWN_CRS,
     coordinate_columns,
     identity_column,
     looks_like_category,
     most_common,
     named_column,
+    one_line,
     quoted,
 )
-from mmgr.tables import read_table, read_vector
+from mmgr.tables import read_table, read_vector, spatial_layers
 
 CATEGORY_NAMES = ("first_level", "category", "class", "type", "fclass", "kind", "amenity", "group", "main", "label")
 """Column names that are likely to hold categories, best first."""
@@ -38,7 +41,45 @@ def pois_section(path: Path, shown_path: str) -> list[str]:
     if not is_vector(path):
         table = read_table(path, what="POIs")
         return _points(path, shown_path, table, coordinate_columns(path, table))
-    frame = read_vector(path, what="POIs")
+    layers = spatial_layers(path)
+    return _layer_of(path, shown_path, layers) if len(layers) > 1 else _features(path, shown_path)
+
+
+def placed_pois_section(path: Path, shown_path: str) -> list[str]:
+    """Write the lines of `pois` as :func:`pois_section` does, of POIs whose CRS is known.
+
+    Raises
+    ------
+    InputError
+        If coordinates in columns are no degrees, or as :func:`pois_section` says.
+    """
+    lines = pois_section(path, shown_path)
+    if any(UNKNOWN_CRS in line for line in lines):
+        raise PoiError(
+            f"{path} has coordinates that are no degrees, and a table does not say their CRS: give it columns lon and "
+            "lat in degrees, write it as a GeoPackage that names its CRS, or write city.yaml by hand with `crs`."
+        )
+    return lines
+
+
+def _layer_of(path: Path, shown_path: str, layers: Sequence[str]) -> list[str]:
+    """Write the lines of `pois` for the one layer of several that holds POIs."""
+    found = {}
+    for layer in layers:
+        with suppress(InputError):
+            found[layer] = _features(path, shown_path, layer)
+    if len(found) != 1:
+        raise InputError(
+            f"POIs: {path} has several layers ({', '.join(layers)}), and {len(found) or 'none'} of them look like "
+            "POIs; write the one that you mean to a file of its own, or write city.yaml by hand with `layer`."
+        )
+    ((_, lines),) = found.items()
+    return lines
+
+
+def _features(path: Path, shown_path: str, layer: str | None = None) -> list[str]:
+    frame = read_vector(path, layer=layer, what="POIs")
+    shown_path = shown_path if layer is None else f"{shown_path}\n      layer: {quoted(layer)}"
     attributes = pd.DataFrame(frame.drop(columns=frame.geometry.name))
     polygons = frame.geom_type.isin(["Polygon", "MultiPolygon"]).mean() > 0.5
     prefix = _count_prefix(attributes) if polygons else None
@@ -55,8 +96,8 @@ def _points(path: Path, shown_path: str, table: pd.DataFrame, coordinates: Seque
             f"{', '.join(map(str, table.columns))}. Polygons with counts need columns with one prefix, such as poi_."
         )
     return [
-        f"# {len(table):,} POIs; categories of `{first}`: {most_common(table[first])}",
-        *([f"# finer categories of `{second}`: {most_common(table[second])}"] if second else []),
+        f"# {len(table):,} POIs; categories of `{one_line(first)}`: {most_common(table[first])}",
+        *([f"# finer categories of `{one_line(second)}`: {most_common(table[second])}"] if second else []),
         "pois:",
         "  sources:",
         "    - kind: points",
@@ -94,7 +135,8 @@ def _category_columns(table: pd.DataFrame) -> tuple[str | None, str | None]:
     Where one column refines another, they are the two levels; likely names decide between pairs.
     """
     likely = [str(name) for name in table.columns if looks_like_category(table[name])]
-    pairs = [(coarse, fine) for coarse, fine in permutations(likely, 2) if _refines(table, coarse, fine)]
+    filled = table[likely].where(table[likely].astype(str).apply(lambda column: column.str.strip() != ""))
+    pairs = [(coarse, fine) for coarse, fine in permutations(likely, 2) if _refines(filled, coarse, fine)]
     if pairs:
         return min(pairs, key=lambda pair: (_rank(pair[0], CATEGORY_NAMES), _rank(pair[1], SECOND_NAMES)))
     named = named_column(likely, CATEGORY_NAMES)

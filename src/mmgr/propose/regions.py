@@ -11,10 +11,9 @@ import yaml
 
 from mmgr.config import Pois
 from mmgr.console import quiet
-from mmgr.imagery import choose_crs
-from mmgr.pois import known_shapes, poi_bounds, read_pois
+from mmgr.pois import known_shapes, poi_crs, read_pois
 from mmgr.propose.images import nice_edge, short_crs
-from mmgr.propose.pois import pois_section
+from mmgr.propose.pois import placed_pois_section
 
 POIS_A_CELL = 5
 """A cell with about this many POIs on average says something of a place, and most cells have some."""
@@ -28,9 +27,9 @@ def regions_over_pois(path: Path) -> list[str]:
     InputError
         If the POIs cannot be read, or reach too far for one CRS.
     """
-    section = yaml.safe_load("\n".join(pois_section(path, json.dumps(str(path.resolve())))))
+    section = yaml.safe_load("\n".join(placed_pois_section(path, json.dumps(str(path.resolve())))))
     settings = Pois.model_validate(section["pois"])
-    crs = choose_crs(poi_bounds(settings), None, what="the POIs")
+    crs = poi_crs(settings, None)
     with quiet():  # the check of the whole configuration tells it all
         tables = read_pois(settings, crs=crs)
     area = float(shapely.union_all(known_shapes(tables)).area)
