@@ -15,7 +15,7 @@ from mmgr.actions import embed as embedding
 from mmgr.actions import pretrain
 from mmgr.bundle import PatchSize, check_bundle, load_bundle, save_bundle
 from mmgr.config import Config
-from mmgr.errors import ArtefactError
+from mmgr.errors import ArtefactError, ConfigError
 from mmgr.layout import Layout
 from mmgr.learn.embed import embed, random_model
 from mmgr.learn.model import MultiModalModel
@@ -128,6 +128,13 @@ def test_another_schema_and_another_folder_are_refused(tmp_path: Path, bundle: P
 def test_a_bundle_replaces_the_one_before(bundle: Path, model: MultiModalModel) -> None:
     save_bundle(bundle, model, model.recipe, TAXONOMY, {"seed": 5})
     assert load_bundle(bundle).manifest["seed"] == 5
+
+
+def test_a_bundle_replaces_nothing_else(tmp_path: Path, model: MultiModalModel) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"is not a bundle: it holds thesis\.txt, and would be replaced"):
+        save_bundle(tmp_path, model, model.recipe, TAXONOMY, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from mmgr.console import log
 from mmgr.errors import ArtefactError, ConfigError
-from mmgr.files import check_schema, read_json, sha256, write_aside, write_json
+from mmgr.files import check_replaceable, check_schema, read_json, sha256, write_aside, write_json
 from mmgr.learn.embed import check_fit
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import Recipe
@@ -94,7 +94,7 @@ def save_bundle(
     Parameters
     ----------
     folder
-        Where; a bundle that is there is replaced.
+        Where; a bundle that is there is replaced, and nothing else.
     model
         What was trained.
     recipe
@@ -105,7 +105,13 @@ def save_bundle(
         Anything that tells where the model comes from; its `seed` stands in the manifest.
     patches
         The size of the patches that it was trained on, where that is known.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something that is no bundle.
     """
+    check_place(folder)
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     shape = {
         "bands": model.bands,
@@ -129,6 +135,17 @@ def save_bundle(
             "files": {name: sha256(aside / name) for name in _FILES},
         }
         write_json(aside / "manifest.json", manifest)
+
+
+def check_place(folder: Path) -> None:
+    """Check that a bundle can be written to a folder and replaces at most another bundle.
+
+    Raises
+    ------
+    ConfigError
+        If it holds something else.
+    """
+    check_replaceable(folder, ("manifest.json", "taxonomy.json"), what="a bundle", instead="name another folder")
 
 
 def load_bundle(folder: str | Path) -> Bundle:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmgr.bundle import save_bundle
+from mmgr.bundle import check_place, save_bundle
 from mmgr.console import log
 from mmgr.errors import ArtefactError
 from mmgr.files import existing_file, sha256
@@ -46,7 +46,7 @@ def import_checkpoint(path: Path, output: Path, *, encoder: str | None = None, c
         A file of `torch.save` (read without running anything of it) or of safetensors: torchvision's or `timm`'s
         names, under any prefix.
     output
-        Folder of the bundle; one that is there is replaced.
+        Folder of the bundle; another bundle that is there is replaced.
     encoder
         Name of a `timm` model; by default the ResNet that the shapes tell.
     crop
@@ -60,7 +60,10 @@ def import_checkpoint(path: Path, output: Path, *, encoder: str | None = None, c
     ------
     ArtefactError
         If the file holds code, no state dict, or weights of another architecture.
+    ConfigError
+        If the output folder holds something that is no bundle.
     """
+    check_place(output)
     found = _read(existing_file(path, what="checkpoint"))
     prefix, name = architecture(found, path) if encoder is None else (None, encoder)
     head = {key: found[f"{prefix}{key}"] for key in _HEAD if f"{prefix}{key}" in found} if prefix is not None else {}
