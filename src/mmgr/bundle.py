@@ -6,20 +6,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import zip_longest
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mmgr.console import log
-from mmgr.errors import ArtefactError, ConfigError
+from mmgr.errors import ArtefactError, ConfigError, PoiError
 from mmgr.files import check_replaceable, check_schema, read_json, sha256, write_aside, write_json
 from mmgr.learn.embed import check_fit
 from mmgr.learn.model import MultiModalModel
@@ -31,6 +32,18 @@ SCHEMA_VERSION = 1
 """Version of the files in a bundle."""
 
 _FILES = ("model.safetensors", "config.yaml", "taxonomy.json")
+_UNREADABLE = (
+    yaml.YAMLError,
+    SafetensorError,
+    ConfigError,
+    PoiError,
+    ValueError,  # of text that is no UTF-8 and of settings, too
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+)
+"""What files raise that somebody changed, and gave a manifest that fits."""
 
 
 OTHER_SCALE = 1.2
@@ -45,6 +58,12 @@ class PatchSize:
     """Edge in pixels."""
     edge: float
     """Edge of a region in metres; 0 where that is not known."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pixels, Integral) or self.pixels < 0:
+            raise ValueError(f"patches have a whole number of pixels, not {self.pixels!r}")
+        if not isinstance(self.edge, Real) or not 0 <= self.edge < math.inf:
+            raise ValueError(f"regions have an edge of so many metres, not {self.edge!r}")
 
     @classmethod
     def of(cls, store: RegionStore) -> PatchSize:
@@ -154,7 +173,7 @@ def load_bundle(folder: str | Path) -> Bundle:
     Raises
     ------
     ArtefactError
-        If a file is missing, is not what the manifest says, or is of another version.
+        If a file is missing, is not what the manifest says, or is of another version, or if they do not fit together.
     """
     folder = Path(folder)
     manifest = read_json(folder / "manifest.json")
@@ -170,7 +189,8 @@ def load_bundle(folder: str | Path) -> Bundle:
         model = MultiModalModel(start, vectors, shape["bands"], shape.get("around", 0))
         model.load_state_dict(weights)
         patches = PatchSize(**settings["patches"]) if "patches" in settings else None
-    except (yaml.YAMLError, ValidationError, SafetensorError, ConfigError, KeyError, TypeError, RuntimeError) as error:
+        _check_taxonomy(taxonomy, model)
+    except _UNREADABLE as error:
         raise ArtefactError(f"{folder} is not a bundle that this MMGR can read: {error}") from error
     return Bundle(model.eval(), recipe, taxonomy, manifest, patches)
 
@@ -242,6 +262,11 @@ def _check(folder: Path, manifest: Any) -> None:
                 f"{path} is not the file that manifest.json names (its SHA-256 differs): it was changed or torn. "
                 "Do not use this bundle; copy it again from where it came."
             )
+
+
+def _check_taxonomy(taxonomy: Taxonomy, model: MultiModalModel) -> None:
+    if model.categories and len(taxonomy) != model.categories:
+        raise ValueError(f"taxonomy.json names {len(taxonomy)} categories, and the model knows {model.categories}")
 
 
 def _dimensions(model: MultiModalModel) -> int:
