@@ -5,6 +5,7 @@ import logging
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from mmgr.actions import embed as embedding
 from mmgr.actions import pretrain
 from mmgr.bundle import PatchSize, check_bundle, load_bundle, save_bundle
 from mmgr.config import Config
-from mmgr.errors import ArtefactError
+from mmgr.errors import ArtefactError, ConfigError
+from mmgr.files import sha256
 from mmgr.layout import Layout
 from mmgr.learn.embed import embed, random_model
 from mmgr.learn.model import MultiModalModel
@@ -116,6 +118,43 @@ def test_a_manifest_that_names_other_files_is_refused(bundle: Path, name: str) -
     assert name in str(error.value)
 
 
+def change_settings(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    def spoil(bundle: Path) -> None:
+        settings = yaml.safe_load((bundle / "config.yaml").read_text())
+        change(settings)
+        (bundle / "config.yaml").write_text(yaml.safe_dump(settings))
+
+    return spoil
+
+
+def taxonomy_of(first: str, second: str) -> Callable[[Path], object]:
+    text = json.dumps(Taxonomy(("a",), ("b",)).to_json() | {"first_level": list(first), "second_level": list(second)})
+    return lambda bundle: (bundle / "taxonomy.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda bundle: (bundle / "config.yaml").write_bytes(b"\xff\xfe\x00"), "codec can't decode"),
+        (change_settings(lambda settings: settings["model"].update(categories=0)), "needs category vectors"),
+        (change_settings(lambda settings: settings["recipe"].update(crop=3)), "crop"),
+        (change_settings(lambda settings: settings.update(patches={"pixels": "a", "edge": 1})), "pixels, not 'a'"),
+        (change_settings(lambda settings: settings.update(patches={"pixels": 40, "edge": -1})), "metres, not -1"),
+        (taxonomy_of("aa", "bb"), "names one category twice"),
+        (taxonomy_of("a", "b"), "names 1 categories, and the model knows 6"),
+    ],
+)
+def test_a_bundle_whose_hashes_fit_but_not_its_files_is_one_clear_error(
+    bundle: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    spoil(bundle)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"] = {name: sha256(bundle / name) for name in manifest["files"]}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtefactError, match=f"bundle is not a bundle that this MMGR can read: (.*\n)*.*{said}"):
+        load_bundle(bundle)
+
+
 def test_another_schema_and_another_folder_are_refused(tmp_path: Path, bundle: Path) -> None:
     with pytest.raises(ArtefactError, match=r"manifest\.json is missing"):
         load_bundle(tmp_path)
@@ -128,6 +167,13 @@ def test_another_schema_and_another_folder_are_refused(tmp_path: Path, bundle: P
 def test_a_bundle_replaces_the_one_before(bundle: Path, model: MultiModalModel) -> None:
     save_bundle(bundle, model, model.recipe, TAXONOMY, {"seed": 5})
     assert load_bundle(bundle).manifest["seed"] == 5
+
+
+def test_a_bundle_replaces_nothing_else(tmp_path: Path, model: MultiModalModel) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"is not a bundle: it holds thesis\.txt, and would be replaced"):
+        save_bundle(tmp_path, model, model.recipe, TAXONOMY, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,15 @@ class TestImports:
         assert_refused(refused, "img_120.tar cannot be imported", "no file of tensors and plain values")
         assert not (tmp_path / "out").exists()
 
+    def test_a_bundle_takes_the_place_of_nothing_but_a_bundle(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        precious = tmp_path / "precious"
+        precious.mkdir()
+        (precious / "thesis.txt").write_text("mine")
+        # seen before the file is read
+        refused = mmgr("import-checkpoint", tmp_path / "gone.tar", "--output", precious)
+        assert_refused(refused, "precious is not a bundle", "holds thesis.txt", "name another folder")
+        assert (precious / "thesis.txt").read_text() == "mine"
+
     def test_without_an_output_folders_are_named_after_what_is_imported(
         self, mmgr: Mmgr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from mmgr import files
-from mmgr.errors import ArtefactError, BusyError, InputError, StorageError
+from mmgr.errors import ArtefactError, BusyError, ConfigError, InputError, StorageError
 from mmgr.files import (
+    check_replaceable,
     exclusive,
     existing_file,
     explained_writes,
@@ -56,6 +57,14 @@ class TestWriteAside:
         assert names(target) == ["new"]
         assert names(tmp_path) == ["a"]
 
+    def test_a_file_never_replaces_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "thesis.txt").write_text("mine")
+        with pytest.raises(StorageError, match="a is a folder, and a file"), write_aside(tmp_path / "a") as aside:
+            aside.write_text("new")
+        assert (tmp_path / "a" / "thesis.txt").read_text() == "mine"
+        assert names(tmp_path) == ["a"]
+
     def test_a_full_disk_is_one_clear_error(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="no room to write"), write_aside(tmp_path / "a"):
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -68,6 +77,32 @@ class TestWriteAside:
     def test_other_errors_pass(self, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="something else"), explained_writes(tmp_path):
             raise RuntimeError("something else")
+
+
+class TestReplaceable:
+    def check(self, folder: Path) -> None:
+        check_replaceable(folder, ("run.json", "scores.json"), what="a run", instead="name another")
+
+    def test_nothing_an_empty_folder_and_ours_are(self, tmp_path: Path) -> None:
+        folder = tmp_path / "a"
+        self.check(folder)
+        folder.mkdir()
+        self.check(folder)
+        (folder / "other.txt").touch()
+        (folder / "scores.json").touch()
+        self.check(folder)
+
+    def test_what_a_kill_left_of_a_mark_is(self, tmp_path: Path) -> None:
+        (tmp_path / ".run.json.x7f").mkdir()
+        self.check(tmp_path)
+
+    def test_files_of_others_are_not(self, tmp_path: Path) -> None:
+        for name in ("thesis.txt", "zebra.txt"):
+            (tmp_path / name).touch()
+        with pytest.raises(ConfigError, match=r"is not a run: it holds thesis\.txt and 1 more, .* Move it, or name"):
+            self.check(tmp_path)
+        with pytest.raises(ConfigError, match=r"thesis\.txt is a file, and a run is to be written there"):
+            self.check(tmp_path / "thesis.txt")
 
 
 class TestFingerprint:

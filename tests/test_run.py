@@ -21,6 +21,7 @@ import rasterio
 import mmgr
 from mmgr import cli
 from mmgr.embeddings import read_embeddings
+from mmgr.errors import ConfigError
 from mmgr.run import STAGES
 
 if TYPE_CHECKING:
@@ -259,6 +260,32 @@ class TestUpToDate:
         plan = {status.stage: status for status in mmgr.Run(city_yaml).plan()}
         assert plan["report"].reason == "report.html is missing"
         assert [name for name in STAGES if not plan[name].up_to_date] == ["report"]
+
+
+class TestFilesOfOthers:
+    @pytest.mark.parametrize("name", ["pois", "categories", "pretrain", "maps"])
+    def test_a_folder_that_no_stage_wrote_is_refused_before_anything_runs(self, city_yaml: Path, name: str) -> None:
+        mine = city_yaml.parent / "output" / name / "mine.txt"
+        mine.parent.mkdir(parents=True)
+        mine.write_text("precious")
+        with pytest.raises(ConfigError, match=rf"{name} is not a folder that `mmgr \w+` wrote: it holds mine\.txt"):
+            mmgr.Run(city_yaml).all()
+        assert [path.name for path in mine.parent.parent.iterdir()] == [name]
+        assert mine.read_text() == "precious"
+
+    def test_a_stage_refuses_it_too_and_goes_on_once_it_is_moved(self, city_yaml: Path) -> None:
+        run = mmgr.Run(city_yaml)
+        mine = run.layout.pois / "mine.txt"
+        mine.parent.mkdir(parents=True)
+        mine.write_text("precious")
+        with pytest.raises(ConfigError, match="pois is not a folder that `mmgr build` wrote"):
+            run.build()
+        assert mine.read_text() == "precious"
+        mine.unlink()
+        run.build()
+        # a folder of ours is replaced, whatever lies in it
+        assert (run.layout.pois / "taxonomy.json").is_file()
+        run.build(force=True)
 
 
 class TestBundleOfOthers:

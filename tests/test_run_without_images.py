@@ -79,7 +79,8 @@ def test_nothing_is_trained_and_no_bundle_is_left(city: City, caplog: pytest.Log
     caplog.set_level("INFO", logger="mmgr")
     run = configured(city)
     # what a run with images left in the same folder must go
-    (run.layout.bundle / "old").mkdir(parents=True)
+    run.layout.bundle.mkdir(parents=True)
+    (run.layout.bundle / "manifest.json").write_text("{}")
     run.build()
     run.categories()
     assert run.pretrain() is None

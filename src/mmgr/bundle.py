@@ -6,21 +6,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import zip_longest
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mmgr.console import log
-from mmgr.errors import ArtefactError, ConfigError
-from mmgr.files import check_schema, read_json, sha256, write_aside, write_json
+from mmgr.errors import ArtefactError, ConfigError, PoiError
+from mmgr.files import check_replaceable, check_schema, read_json, sha256, write_aside, write_json
 from mmgr.learn.embed import check_fit
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import Recipe
@@ -31,6 +32,18 @@ SCHEMA_VERSION = 1
 """Version of the files in a bundle."""
 
 _FILES = ("model.safetensors", "config.yaml", "taxonomy.json")
+_UNREADABLE = (
+    yaml.YAMLError,
+    SafetensorError,
+    ConfigError,
+    PoiError,
+    ValueError,  # of text that is no UTF-8 and of settings, too
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+)
+"""What files raise that somebody changed, and gave a manifest that fits."""
 
 
 OTHER_SCALE = 1.2
@@ -45,6 +58,12 @@ class PatchSize:
     """Edge in pixels."""
     edge: float
     """Edge of a region in metres; 0 where that is not known."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pixels, Integral) or self.pixels < 0:
+            raise ValueError(f"patches have a whole number of pixels, not {self.pixels!r}")
+        if not isinstance(self.edge, Real) or not 0 <= self.edge < math.inf:
+            raise ValueError(f"regions have an edge of so many metres, not {self.edge!r}")
 
     @classmethod
     def of(cls, store: RegionStore) -> PatchSize:
@@ -94,7 +113,7 @@ def save_bundle(
     Parameters
     ----------
     folder
-        Where; a bundle that is there is replaced.
+        Where; a bundle that is there is replaced, and nothing else.
     model
         What was trained.
     recipe
@@ -105,7 +124,13 @@ def save_bundle(
         Anything that tells where the model comes from; its `seed` stands in the manifest.
     patches
         The size of the patches that it was trained on, where that is known.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something that is no bundle.
     """
+    check_place(folder)
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     shape = {
         "bands": model.bands,
@@ -131,13 +156,24 @@ def save_bundle(
         write_json(aside / "manifest.json", manifest)
 
 
+def check_place(folder: Path) -> None:
+    """Check that a bundle can be written to a folder and replaces at most another bundle.
+
+    Raises
+    ------
+    ConfigError
+        If it holds something else.
+    """
+    check_replaceable(folder, ("manifest.json", "taxonomy.json"), what="a bundle", instead="name another folder")
+
+
 def load_bundle(folder: str | Path) -> Bundle:
     """Read a bundle and check every file of it.
 
     Raises
     ------
     ArtefactError
-        If a file is missing, is not what the manifest says, or is of another version.
+        If a file is missing, is not what the manifest says, or is of another version, or if they do not fit together.
     """
     folder = Path(folder)
     manifest = read_json(folder / "manifest.json")
@@ -153,7 +189,8 @@ def load_bundle(folder: str | Path) -> Bundle:
         model = MultiModalModel(start, vectors, shape["bands"], shape.get("around", 0))
         model.load_state_dict(weights)
         patches = PatchSize(**settings["patches"]) if "patches" in settings else None
-    except (yaml.YAMLError, ValidationError, SafetensorError, ConfigError, KeyError, TypeError, RuntimeError) as error:
+        _check_taxonomy(taxonomy, model)
+    except _UNREADABLE as error:
         raise ArtefactError(f"{folder} is not a bundle that this MMGR can read: {error}") from error
     return Bundle(model.eval(), recipe, taxonomy, manifest, patches)
 
@@ -225,6 +262,11 @@ def _check(folder: Path, manifest: Any) -> None:
                 f"{path} is not the file that manifest.json names (its SHA-256 differs): it was changed or torn. "
                 "Do not use this bundle; copy it again from where it came."
             )
+
+
+def _check_taxonomy(taxonomy: Taxonomy, model: MultiModalModel) -> None:
+    if model.categories and len(taxonomy) != model.categories:
+        raise ValueError(f"taxonomy.json names {len(taxonomy)} categories, and the model knows {model.categories}")
 
 
 def _dimensions(model: MultiModalModel) -> int:

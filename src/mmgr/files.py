@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgr.errors import ArtefactError, BusyError, InputError, StorageError
+from mmgr.errors import ArtefactError, BusyError, ConfigError, InputError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 WHOLE_FILE_BYTES = 64 * 2**20
 """Files up to this size are hashed whole; larger ones by size, date, head and tail."""
@@ -35,7 +35,7 @@ def write_aside(path: Path) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        If the disk is full or the folder cannot be written.
+        If the disk is full or the folder cannot be written, or a file is to take the place of a folder.
     """
     with explained_writes(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,9 +55,44 @@ def _move_into_place(aside: Path, path: Path) -> None:
         with aside.open("rb") as stream:
             os.fsync(stream.fileno())
     if path.is_dir():
+        if aside.is_file():
+            raise StorageError(f"{path} is a folder, and a file is to be written there; move it, or name another file.")
         # a folder cannot be replaced in one step: the old one steps aside first
         shutil.move(path, aside.parent / "replaced")
     aside.replace(path)
+
+
+def check_replaceable(folder: Path, marks: Collection[str], *, what: str, instead: str) -> None:
+    """Check that replacing a folder loses nothing that somebody else has put there.
+
+    Parameters
+    ----------
+    folder
+        What is to be replaced, or removed; it need not be there.
+    marks
+        Names of files or folders of which one lies in each folder of ours.
+    what
+        What such a folder of ours is.
+    instead
+        What can be done instead of moving the folder.
+
+    Raises
+    ------
+    ConfigError
+        If it holds something and none of the marks, or is a file.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is a file, and {what} is to be written there. Move it, or {instead}.")
+    held = sorted(path.name for path in folder.iterdir())
+    # a kill may have left no more than a mark that was being written aside
+    if held and not any(name in marks or name.startswith(tuple(f".{mark}." for mark in marks)) for name in held):
+        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        raise ConfigError(
+            f"{folder} is not {what}: it holds {held[0]}{more}, and would be replaced. Nothing was changed. "
+            f"Move it, or {instead}."
+        )
 
 
 def clear_asides(path: Path) -> None:

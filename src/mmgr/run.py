@@ -242,6 +242,9 @@ class Run:
         self.ledger.key(STAGES[-1])
         if force or not self.ledger.status("pretrain").up_to_date:
             import_module("mmgr.actions.foresight").check(self.config)
+        for stage in self.stages:
+            if force or not self.ledger.status(stage).up_to_date:
+                self.ledger.stages[stage].check_replaced()
         with exclusive(self.layout.folder):
             for stage in self.stages:
                 if stage == "pretrain" and (force or not self.ledger.status(stage).up_to_date):
@@ -290,6 +293,7 @@ class Run:
         if not force and self.ledger.status(name).up_to_date:
             log.info("%-10s  up to date", name)
             return
+        stage.check_replaced()
         for path in stage.unfinished if force else ():
             remove_tree(path)
         log.info("%-10s  %s", name, stage.title)
@@ -329,6 +333,11 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         inputs=config.build_inputs,
         outputs=(layout.regions, layout.set_aside),
         unfinished=(layout.unfinished_regions,),
+        replaced={
+            layout.regions: ("_versions", "_transactions"),
+            # a user may have a table `pois.parquet`, too
+            layout.pois: ("taxonomy.json", "poi_sources.json", "poi_units.parquet", "neighbours.json"),
+        },
     )
     yield Stage(
         name="categories",
@@ -337,6 +346,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         settings={"categories": shown["categories"], "seed": config.seed},
         inputs={"categories.model": config.categories.model} if config.categories.model else {},
         outputs=(layout.categories,),
+        replaced={layout.categories: ("taxonomy.json", "neighbours.json", "vectors.safetensors")},
     )
     files = {f"pretrain.{key}": getattr(config.pretrain, key) for key in ("bundle", "weights", "poi_text")}
     yield Stage(
@@ -351,6 +361,10 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         inputs={name: path for name, path in files.items() if isinstance(path, Path)},
         outputs=(layout.bundle,) if config.images else (),
         unfinished=(layout.pretrain,),
+        replaced={
+            layout.pretrain: ("run.json", "checkpoints", "monitor.csv"),
+            layout.bundle: ("manifest.json", "taxonomy.json"),
+        },
     )
     yield Stage(
         name="embed",
@@ -359,6 +373,7 @@ def _stages(config: Config, layout: Layout) -> Iterator[Stage]:
         settings={"seed": config.seed, "embed": shown["embed"]},
         inputs={},
         outputs=(layout.embeddings,),
+        replaced={layout.embeddings: tuple(f"{part}.parquet" for part in ("embeddings", "image", "poi", "random"))},
     )
     yield from _stages_on_labels(config, layout)
 
@@ -373,6 +388,7 @@ def _stages_on_labels(config: Config, layout: Layout) -> Iterator[Stage]:
         settings={"tasks": shown["tasks"], "evaluate": shown["evaluate"], "seed": config.seed},
         inputs={f"tasks.{task.name}.path": task.path for task in config.tasks},
         outputs=(layout.evaluation,),
+        replaced={layout.evaluation: ("scores.json", "coverage.json", "audit.json")},
     )
     if config.finetune is not None:
         chosen = config.finetune.tasks or tuple(task.name for task in config.tasks)
@@ -384,6 +400,7 @@ def _stages_on_labels(config: Config, layout: Layout) -> Iterator[Stage]:
             inputs={f"tasks.{task.name}.path": task.path for task in config.tasks if task.name in chosen},
             outputs=(layout.finetune,),
             unfinished=(layout.finetune / "unfinished", *(layout.finetune / name for name in chosen)),
+            replaced={layout.finetune / name: ("run.json", "scores.json", "audit.json") for name in chosen},
         )
     yield Stage(
         name="map",
@@ -392,6 +409,7 @@ def _stages_on_labels(config: Config, layout: Layout) -> Iterator[Stage]:
         settings={},
         inputs={},
         outputs=(layout.maps,),
+        replaced={layout.maps: ("embeddings.png", "embeddings.parquet")},
     )
     yield Stage(
         name="report",

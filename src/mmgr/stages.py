@@ -7,7 +7,7 @@ import resource
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgr.errors import ArtefactError, InputError
-from mmgr.files import fingerprint, nearest_files, read_json, settings_hash, write_json
+from mmgr.files import check_replaceable, fingerprint, nearest_files, read_json, settings_hash, write_json
 
 _VRT_SOURCE = re.compile(r'<SourceFilename relativeToVRT="(?P<relative>[01])"[^>]*>(?P<name>[^<]+)<')
 
@@ -38,6 +38,20 @@ class Stage:
     """Files and folders that are there when it is done."""
     unfinished: tuple[Path, ...] = ()
     """What a killed stage goes on from; forgotten when the stage is forced."""
+    replaced: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
+    """Folders that it replaces or removes, each with names by which one that a stage left there is known."""
+
+    def check_replaced(self) -> None:
+        """Check that the stage replaces nothing but what stages have left.
+
+        Raises
+        ------
+        ConfigError
+            Names a folder with files of somebody else.
+        """
+        for folder, marks in self.replaced.items():
+            what = f"a folder that `mmgr {self.name}` wrote"
+            check_replaceable(folder, marks, what=what, instead="set another `output`")
 
 
 @dataclass(frozen=True, slots=True)

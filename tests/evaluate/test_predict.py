@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mmgr.errors import MmgrError
 from mmgr.evaluate import Units, predict_everywhere
 
 Make = Callable[..., Units]
@@ -34,5 +35,5 @@ def test_amounts_are_never_below_zero_and_unknown_regions_stay_unknown(units: Ma
 
 
 def test_features_that_are_unknown_everywhere_are_refused(units: Make) -> None:
-    with pytest.raises(ValueError, match="unknown for all labelled units"):
+    with pytest.raises(MmgrError, match=r"vectors of all 16 labelled units are unknown or not .*weights are finite"):
         predict_everywhere(units(4), np.full((16, 2), np.nan))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -148,9 +149,48 @@ class TestFold:
             FineTuner(hue_model, store, samples, settings, device="cpu").fold(
                 TRAIN[:40], TRAIN[:0], TEST, start=ridge, seed=0
             )
+        # before a step, too: no unknown values of image features are taken for the training mean
+        spoilt = copy.deepcopy(hue_model)
+        with torch.no_grad():
+            next(spoilt.image_encoder.parameters()).fill_(torch.nan)
+        with pytest.raises(MmgrError, match=r"begins with are not finite.*`mmgr pretrain --force`"):
+            FineTuner(spoilt, store, samples, settings, device="cpu").fold(
+                TRAIN[:40], TRAIN[:0], TEST, start=ridge, seed=0
+            )
         with pytest.raises(MmgrError, match="0 training units have an image"):
             FineTuner(hue_model, store, replace(samples), settings, device="cpu").fold(
                 np.array([130]), TRAIN[:0], TEST, start=ridge, seed=0
+            )
+
+    @pytest.mark.parametrize("batch_size", [8, 40])
+    def test_features_that_are_not_finite_are_not_the_training_mean(
+        self,
+        hue: tuple[RegionStore, np.ndarray],
+        hue_model: MultiModalModel,
+        monkeypatch: pytest.MonkeyPatch,
+        batch_size: int,
+    ) -> None:
+        store, label = hue
+        make = Learner.optimiser
+
+        def spoiling(self: Learner, settings: Finetune) -> torch.optim.Optimizer:
+            """Make an optimiser that spoils the encoder, as steps too large do."""
+
+            def spoil(*_: object) -> None:
+                with torch.no_grad():
+                    next(self.model.image_encoder.parameters()).fill_(torch.nan)
+
+            optimiser = make(self, settings)
+            optimiser.register_step_post_hook(spoil)
+            return optimiser
+
+        monkeypatch.setattr(Learner, "optimiser", spoiling)
+        # with one batch an epoch, whole units are seen before the next
+        settings = Finetune(epochs=1, learning_rate=1e-3, encoder_rate=1.0, batch_size=batch_size)
+        said = r"whole units in fine-tuning are not f" if batch_size == 40 else r"is nan in epoch 1, step 2: the enc"
+        with pytest.raises(MmgrError, match=rf"{said}.*finetune\.learning_rate"):
+            FineTuner(hue_model, store, samples_of(label), settings, device="cpu").fold(
+                TRAIN[:40], TRAIN[:0], TEST, start=ridge, seed=0
             )
 
 

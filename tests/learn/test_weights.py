@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,34 @@ def test_two_encoders_in_one_file_are_refused_by_their_names() -> None:
     both = {f"{prefix}.{key}": value for prefix in ("backbone", "backbone_momentum") for key, value in weights.items()}
     with pytest.raises(ArtefactError, match=r"several such encoders, under 'backbone\.', 'backbone_momentum\.'"):
         loaded(both, timm.create_model("test_resnet", num_classes=0))
+
+
+def test_two_encoders_without_counters_are_refused_too() -> None:
+    weights = timm.create_model("test_resnet", num_classes=0).state_dict()
+    weights = {key: value for key, value in weights.items() if "num_batches" not in key}
+    both = {f"{prefix}.{key}": value for prefix in ("encoder_q", "encoder_k") for key, value in weights.items()}
+    with pytest.raises(ArtefactError, match=r"several such encoders, under 'encoder_k\.', 'encoder_q\.'"):
+        loaded(both, timm.create_model("test_resnet", num_classes=0))
+
+
+@pytest.mark.parametrize("prefix", ["backbone_", "model/encoder/", "net:"])
+def test_a_prefix_may_end_in_another_sign_than_a_dot(prefix: str) -> None:
+    source = scrambled(timm.create_model("resnet18", num_classes=0))
+    found = {f"{prefix}{key}": value for key, value in source.state_dict().items()}
+    ours = loaded(found, timm.create_model("resnet18", num_classes=0))
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(ours(images), source(images))
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    weights = timm.create_model("test_resnet", num_classes=0).state_dict()
+    weights["bn1.running_var"].flatten()[[1, 3]] = torch.tensor([torch.nan, torch.inf])
+    spoilt = r"pretrain\.weights: file: tensor bn1\.running_var holds 2 of \d+ values that are not finite\. "
+    with pytest.raises(ArtefactError, match=spoilt):
+        loaded(weights, timm.create_model("test_resnet", num_classes=0))
+    every = {key: value * torch.nan if value.is_floating_point() else value for key, value in weights.items()}
+    with pytest.raises(ArtefactError, match=r"holds \d+ of \d+ values .* \(and \d+ more tensors hold such\)"):
+        loaded(every, timm.create_model("test_resnet", num_classes=0))
 
 
 def test_counters_of_batches_may_be_missing() -> None:
@@ -244,6 +273,20 @@ def test_a_pickle_is_refused_and_its_conversion_is_read(tmp_path: Path, *, zippe
     ours = loaded(load_file(target), timm.create_model("test_resnet", num_classes=0))
     images = torch.randn(1, 3, 32, 32)
     assert torch.equal(ours(images), source(images))
+
+
+def test_the_command_that_converts_a_pickle_can_be_copied_as_it_is(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1)}, tmp_path / "my w (1).pth")
+    with pytest.raises(ArtefactError) as error:
+        read_weights(tmp_path / "my w (1).pth")
+    words = shlex.split(str(error.value).split("`")[1])
+    assert words == ["python", "-m", "mmgr.learn.convert", str(tmp_path / "my w (1).pth"), "my w (1).safetensors"]
+    # a pickle that is called safetensors is not written over itself
+    torch.save({"w": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(ArtefactError, match=r"w\.safetensors is a pickle.*w\.safetensors w-converted\.safetensors`"):
+        read_weights(tmp_path / "w.safetensors")
+    assert convert(tmp_path / "w.safetensors", tmp_path / "w-converted.safetensors") == 1
+    assert list(load_file(tmp_path / "w-converted.safetensors")) == ["w"]
 
 
 class Evil:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from learn_samples import make_store
@@ -105,6 +106,49 @@ def test_other_files_and_prefixes_work_and_their_head_is_fresh(tmp_path: Path, k
         assert torch.allclose(bundle.model.encode_images(images), features(model, images), atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["model.SAFETENSORS", "blob", "w.bin"])
+def test_safetensors_are_known_by_what_they_hold(tmp_path: Path, name: str) -> None:
+    weights = torchvision.models.resnet18(weights=None).state_dict()
+    save_file(weights, tmp_path / name)
+    assert import_checkpoint(tmp_path / name, tmp_path / "bundle", crop=64).encoder == "resnet18"
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-100])
+    with pytest.raises(ArtefactError, match=f"{name} is a torn safetensors file"):
+        import_checkpoint(tmp_path / name, tmp_path / "bundle", crop=64)
+    torch.save(weights, tmp_path / "pickle.safetensors")
+    assert import_checkpoint(tmp_path / "pickle.safetensors", tmp_path / "b", crop=64).encoder == "resnet18"
+
+
+def test_a_named_encoder_has_the_bands_and_the_head_of_the_file(tmp_path: Path) -> None:
+    made = timm.create_model("vit_tiny_patch16_224", num_classes=0, in_chans=4, img_size=32)
+    torch.save({f"encoder.{key}": value for key, value in made.state_dict().items()}, tmp_path / "vit4.pth")
+    import_checkpoint(tmp_path / "vit4.pth", tmp_path / "vit", encoder="vit_tiny_patch16_224", crop=32)
+    bundle, images = load_bundle(tmp_path / "vit"), torch.randn(2, 4, 32, 32)
+    assert bundle.model.bands == 4
+    with torch.no_grad():
+        assert torch.allclose(bundle.model.image_encoder(images), made.eval()(images), atol=1e-5)
+    research = ResearchEncoder(torchvision.models.resnet18, projection=64)
+    torch.save(research.state_dict(), tmp_path / "img.tar")
+    recipe = import_checkpoint(tmp_path / "img.tar", tmp_path / "bundle", encoder="resnet18", crop=64)
+    bundle = load_bundle(tmp_path / "bundle")
+    assert (recipe.projection, bundle.manifest["provenance"]["projection_head"]) == (64, "imported")
+    assert torch.equal(bundle.model.image_head[2].weight, research.encoder.fc[2].weight)
+    # what has the name of a head and does not fit the encoder's features is none
+    research.encoder.fc[0] = nn.Linear(7, 512)
+    torch.save(research.state_dict(), tmp_path / "img.tar")
+    import_checkpoint(tmp_path / "img.tar", tmp_path / "bundle", encoder="resnet18", crop=64)
+    assert load_bundle(tmp_path / "bundle").manifest["provenance"]["projection_head"] == "fresh"
+
+
+@pytest.mark.parametrize("tensor", ["layer1.0.conv1.weight", "fc.2.bias"])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, tensor: str) -> None:
+    weights = ResearchEncoder(torchvision.models.resnet18).state_dict()
+    weights[f"encoder.{tensor}"].flatten()[:3] = torch.nan
+    torch.save(weights, tmp_path / "nan.tar")
+    with pytest.raises(ArtefactError, match=rf"checkpoint: .*nan\.tar: tensor {tensor} holds 3 of \d+ values that"):
+        import_checkpoint(tmp_path / "nan.tar", tmp_path / "bundle", crop=64)
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_the_model_may_be_named_and_bands_are_the_files(tmp_path: Path) -> None:
     model = torchvision.models.resnet18(weights=None)
     model.conv1 = nn.Conv2d(4, 64, 7, 2, 3, bias=False)
@@ -124,6 +168,8 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "w.pth")
     with pytest.raises(ArtefactError, match=r"w\.pth does not fit resnet50: \d+ of its \d+ tensors are there"):
         import_checkpoint(tmp_path / "w.pth", tmp_path / "bundle", encoder="resnet50", crop=64)
+    with pytest.raises(ArtefactError, match=r"Choose the `--encoder` that it was made for"):
+        import_checkpoint(tmp_path / "w.pth", tmp_path / "bundle", encoder="resnet34", crop=64)
     wide = torchvision.models.wide_resnet50_2(weights=None).state_dict()
     torch.save({k: v for k, v in wide.items() if "layer4.2" not in k}, tmp_path / "odd.pth")
     with pytest.raises(ArtefactError, match=r"a ResNet of 3 \+ 4 \+ 6 \+ 2 blocks of 3 convolutions is not one of"):

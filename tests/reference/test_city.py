@@ -150,6 +150,14 @@ class TestImport:
         with pytest.raises(ConfigError, match=r"city\.yaml is there already; `--force` replaces it"):
             import_reference(folder, tmp_path / "city")
         import_reference(folder, tmp_path / "city", force=True)
+        # a failure takes nothing of it
+        config = tmp_path / "city" / "city.yaml"
+        config.write_text("# mine\n")
+        (folder / "sub_city_emb" / "r1.tensor").unlink()
+        mmgr.stages.input_fingerprint.cache_clear()
+        with pytest.raises(InputError, match=r"r1\.tensor is missing"):
+            import_reference(folder, tmp_path / "city", force=True)
+        assert config.read_text() == "# mine\n"
         with pytest.raises(ConfigError, match="`--geometry` and `--id` go together"):
             import_reference(folder, tmp_path / "other", geometry=tmp_path / "x.gpkg")
 
@@ -185,6 +193,16 @@ FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     ("edge/r1.tensor", lambda p: p.write_bytes(pickle.dumps(Bad(p.parents[2] / "ran"))), "a pickle that wants to run"),
     ("edge/r1.tensor", lambda p: torch.save(torch.zeros(3, 5).long(), p), "has shape (3, 5); pairs of POIs"),
     ("edge/r1.tensor", lambda p: torch.save(torch.tensor([[0], [11]]), p), "names POI 11, and the region has 11"),
+    ("edge/r1.tensor", lambda p: torch.save(torch.tensor([[0], [-1]]), p), "names POI -1, and the region has 11"),
+    ("edge/r1.tensor", lambda p: torch.save(torch.full((2, 3), torch.nan), p), "names POI nan; edges are whole num"),
+    ("edge/r1.tensor", lambda p: torch.save(torch.full((2, 3), 0.5), p), "names POI 0.5; edges are whole numbers"),
+    (
+        "edge/r1.tensor",
+        lambda p: torch.save(torch.zeros((2, 3)).to_sparse(), p),
+        "a tensor that is sparse; save a plain",
+    ),
+    ("emb/r1.tensor", lambda p: torch.save(torch.ones(3, 64).to_sparse(), p), "a tensor that is sparse; save a plain"),
+    ("img/r1.png", lambda p: (p.parent / "r1.PNG").write_bytes(p.read_bytes()), "has the name of r1."),
 ]
 
 
@@ -200,6 +218,33 @@ class TestFaults:
         assert str(folder / f"sub_city_{file}") in str(error.value)
         assert not (tmp_path / "ran").exists()
         assert not (tmp_path / "city" / "city.yaml").exists()
+
+    def test_hidden_files_are_none_of_the_samples(self, tmp_path: Path, folder: Path) -> None:
+        for part, name in (("img", "._r1.png"), ("emb", "._r1.tensor"), ("edge", ".r1.tensor")):
+            (folder / f"sub_city_{part}" / name).write_bytes(b"Mac OS X")
+        (folder / ".cache").mkdir()
+        (folder / ".cache" / "r1.png").touch()
+        run = import_reference(folder, tmp_path / "city")
+        assert len(run.build()) == 9
+
+    def test_vectors_of_whole_numbers_are_told_from_edges(self, folder: Path) -> None:
+        expected = find_folders(folder)
+        for path in (folder / "sub_city_emb").iterdir():
+            torch.save(torch.load(path, weights_only=True).mul(10).long(), path)
+        assert find_folders(folder) == expected
+        # where each region has two POIs, only the name tells
+        for path in (folder / "sub_city_emb").iterdir():
+            torch.save(torch.ones(2, 64).long(), path)
+        assert find_folders(folder) == expected
+
+    def test_samples_without_any_poi_name_the_folder_and_what_to_do(self, tmp_path: Path, folder: Path) -> None:
+        for path in (folder / "sub_city_emb").iterdir():
+            torch.save(torch.zeros(0), path)
+        for path in (folder / "sub_city_edge").iterdir():
+            torch.save(torch.zeros(2, 0).long(), path)
+        said = r"no region has a POI: all 9 tensors in .*sub_city_emb are empty\. .*images alone, move this folder"
+        with pytest.raises(InputError, match=said):
+            import_reference(folder, tmp_path / "city")
 
     def test_all_are_collected(self, folder: Path) -> None:
         for file, spoil, _ in (FAULTS[0], FAULTS[4]):

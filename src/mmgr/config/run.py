@@ -20,7 +20,8 @@ class Config(Section):
     name: str = "city"
     """Title of the report."""
     output: Path = Path("output")
-    """The folder that all stages write to."""
+    """The folder that all stages write to. Each replaces its own folder there as a whole; a folder of that name that
+    holds files of somebody else, such as POIs of yours in `pois/`, is refused before anything runs."""
     seed: int = 0
     """Of everything random."""
     images: Images | None = None

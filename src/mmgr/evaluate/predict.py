@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgr.errors import MmgrError
 from mmgr.evaluate.parts import Widths
 from mmgr.evaluate.plans import inner_blocks, tuning_groups
 from mmgr.evaluate.probes import ProbeName, make_probe
@@ -37,10 +38,20 @@ def predict_everywhere(
     Predictions on the label's own scale, shape ``(n,)``, or shares of classes, shape ``(n, k)``; NaN for a region of
     which nothing is known. Amounts are never below 0. Without a density, a polygon's amount is predicted, not a
     region's.
+
+    Raises
+    ------
+    MmgrError
+        If nothing is known of any labelled unit.
     """
     X = units.features(features)
     if np.isnan(X).all():
-        raise ValueError(f"task {units.task.name}: the features are unknown for all labelled units")
+        raise MmgrError(
+            f"task {units.task.name}: the vectors of all {len(units)} labelled units are unknown or not finite: "
+            "nothing can be predicted from them. Look whether the regions under the labels have images or POIs, and "
+            "whether the model's weights are finite: `mmgr pretrain --force` trains them anew, and a `pretrain.bundle` "
+            "or `pretrain.weights` of others may have to be another one."
+        )
     edge = math.sqrt(float(np.median(units.geometry.area)))
     groups = tuning_groups(units, edge=edge)
     inner = inner_blocks(units, np.arange(len(units)), groups, seed)

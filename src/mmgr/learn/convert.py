@@ -32,7 +32,8 @@ def convert(source: Path, target: Path) -> int:
     """
     existing_file(source, what="weights")
     try:
-        tensors = plain_tensors(torch.load(source, map_location="cpu", weights_only=True))
+        with source.open("rb") as stream:  # of a path PyTorch believes the ending
+            tensors = plain_tensors(torch.load(stream, map_location="cpu", weights_only=True))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ArtefactError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ArtefactError(f"{source} cannot be converted: {reason}") from error

@@ -130,7 +130,7 @@ class FineTuner:
         Raises
         ------
         MmgrError
-            If the loss is no longer finite, or no training unit has an image.
+            If features or the loss are not finite, or no training unit has an image.
         """
         labels = self.samples.target[np.concatenate([train, stop])]
         train, stop = train[self.has_image[train]], stop[self.has_image[stop]]
@@ -176,6 +176,14 @@ class FineTuner:
         with evaluating(model):
             parts = [part for _, part in image_features(model, self.store, regions, self.device)]
         found = np.concatenate(parts) if parts else np.zeros((0, model.image_features), np.float32)
+        if not np.isfinite(found).all():
+            if model is self.model:
+                raise MmgrError(
+                    "the features of the model that fine-tuning begins with are not finite: its weights, or what it is "
+                    "shown, are spoilt. Use another `pretrain.bundle` or `pretrain.weights`, or train it anew: `mmgr "
+                    "pretrain --force`."
+                )
+            raise _gone_astray("the features of whole units in fine-tuning are not finite")
         return np.asarray(weights[:, regions] @ found, np.float32)
 
     def _begin(self, start: Start, goal: Goal, train: Rows) -> Learner:
@@ -207,14 +215,14 @@ class FineTuner:
             views = make_views(patches.to(self.device), drawn, self.model.whole_edge)
             with _seeded(seed_for(Purpose.DROPOUT, seed, epoch, step), self.device):
                 features = learner.model.encode_images(views)  # (m, F)
+            place = f"in epoch {epoch + 1}, step {step + 1}"
+            if not torch.isfinite(features).all():  # the head would take them for the training mean
+                raise _gone_astray(f"the loss of fine-tuning is nan {place}: the encoder's features are not finite")
             beside = torch.from_numpy(self.samples.beside[units]).to(self.device)
             found = learner.learning(torch.from_numpy(shown).to(self.device) @ features, beside)
             loss = goal.loss(found, torch.from_numpy(target[units]).to(self.device))
             if not torch.isfinite(loss):
-                raise MmgrError(
-                    f"the loss of fine-tuning is {float(loss.detach())} in epoch {epoch + 1}, step {step + 1}; set a "
-                    "lower `finetune.learning_rate`."
-                )
+                raise _gone_astray(f"the loss of fine-tuning is {float(loss.detach())} {place}")
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call] # torch has no types here
             optimiser.step()
@@ -238,6 +246,11 @@ class FineTuner:
         with torch.no_grad():
             found = learner(features, torch.from_numpy(self.samples.beside[units]).to(self.device))
         return np.asarray(found.double().cpu().numpy(), np.float64)
+
+
+def _gone_astray(what: str) -> MmgrError:
+    """Return the error of a training that leads nowhere."""
+    return MmgrError(f"{what}; set a lower `finetune.learning_rate`.")
 
 
 def _shown(weights: sparse.csr_array, random: np.random.Generator) -> tuple[Rows, NDArray[np.float32]]:

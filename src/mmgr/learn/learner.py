@@ -53,7 +53,10 @@ class Learner(nn.Module):
         self.register_buffer("high", scaled.amax(dim=0))
 
     def standardised(self, inputs: Tensor) -> Tensor:
-        """Scale features, shape ``(u, F + P)``; what is unknown takes the training mean."""
+        """Scale features, shape ``(u, F + P)``; what is unknown takes the training mean.
+
+        Of the image's features none is unknown: whoever computes them sees that they are finite.
+        """
         return ((inputs - self.mean) / self.spread).nan_to_num(0.0)
 
     def forward(self, features: Tensor, beside: Tensor) -> Tensor:

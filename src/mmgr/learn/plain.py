@@ -23,7 +23,10 @@ def read_plain(path: Path) -> Any:
         with warnings.catch_warnings():
             # a pickle of another protocol than torch.save's is refused or read, and either needs no warning
             warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            # that PyTorch checks a sparse tensor, or knows its kind but lately, is nothing to act on
+            warnings.filterwarnings("ignore", message="(Validating )?sparse", category=UserWarning)
+            with path.open("rb") as stream:  # of a path PyTorch believes the ending
+                return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn file may fail anywhere in PyTorch's reader
         raise ArtefactError(
             f"{path} is no file of tensors and plain values: it is torn, or a pickle that wants to run code (nothing "

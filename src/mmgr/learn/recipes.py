@@ -63,7 +63,7 @@ class Recipe(Choices):
     safetensors file."""
     weights_bands: tuple[Count, ...] | None = None
     """Which bands of a file's first layer are those of the images, counted from 1."""
-    crop: Count = 112
+    crop: Annotated[int, Field(ge=16, le=1024)] = 112
     """Edge of a view in pixels."""
     image_hidden: Count | None = None
     """Hidden units of the image head; by default as many as the encoder's features, as in the paper."""

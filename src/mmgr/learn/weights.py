@@ -6,8 +6,10 @@ Only safetensors are read: a pickle can run code, and a file of weights comes fr
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -28,6 +30,17 @@ _FOREIGN_FIRST = ("conv_proj.weight", "features.0.0.weight")
 """The first layer's weights in the names that :func:`from_torchvision` translates."""
 _COUNTER = "num_batches_tracked"
 _SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How messages speak of a file of weights, and of what chooses the encoder that gets them."""
+
+    file: str = "pretrain.weights"
+    encoder: str = "pretrain.encoder"
+
+
+_SETTINGS = Asked()
 
 
 def load_weights(encoder: nn.Module, path: Path, *, name: str, bands: Sequence[int] | None = None) -> None:
@@ -68,11 +81,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as stream:
             start = stream.read(4)
         if start.startswith(_PICKLES):
+            name = path.with_suffix(".safetensors").name
+            # a pickle of this very name keeps it, and is not overwritten
+            target = f"{path.stem}-converted.safetensors" if name == path.name else name
             raise ArtefactError(
                 f"pretrain.weights: {path} is a pickle, which can run code, and is not read. Convert it once: "
-                f"`python -m mmgr.learn.convert {path} {path.with_suffix('.safetensors').name}`."
+                f"`{shlex.join(['python', '-m', 'mmgr.learn.convert', str(path), target])}`."
             ) from error
         raise ArtefactError(f"pretrain.weights: {path} is not a safetensors file ({error}).") from error
+
+
+def holds_safetensors(path: Path) -> bool:
+    """Say whether a file begins as safetensors do, whatever its name: the length of a header, and its brace."""
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
 
 
 def encoder_weights(
@@ -83,6 +106,7 @@ def encoder_weights(
     source: str,
     bands: Sequence[int] | None = None,
     prefix: str | None = None,
+    asked: Asked = _SETTINGS,
 ) -> dict[str, Tensor]:
     """Give the tensors of a state dict the names and shapes of an encoder's.
 
@@ -102,7 +126,9 @@ def encoder_weights(
     bands
         As for :func:`load_weights`.
     prefix
-        What stands before the encoder's own names; None finds it out.
+        What stands before the encoder's own names; None finds it out (:func:`encoder_prefix`).
+    asked
+        Who asked for the file and the encoder, for messages.
 
     Returns
     -------
@@ -111,46 +137,79 @@ def encoder_weights(
     Raises
     ------
     ArtefactError
-        If the weights are of another architecture, patch size or number of bands.
+        If the weights are of another architecture, patch size or number of bands, or are not finite.
     """
     wanted = encoder.state_dict()
     # files in half precision are reckoned with in full
     found = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
-    weights = _without_prefix(found, _first_layers(encoder), wanted, source, prefix)
+    if prefix is None:
+        prefix = encoder_prefix(found, encoder, source=source, asked=asked)
+    under = _under(found, prefix)
+    if prefix and len(under) < len(found):
+        log.info("%s: %d tensors outside %r are left out", source, len(found) - len(under), prefix)
+    weights = from_torchvision(under)
     weights = {key: value for key, value in weights.items() if key in wanted or not _is_head(key, encoder)}
     for layer in _first_layers(encoder):
         if layer in weights and layer in wanted:
-            _check_patch(weights[layer], wanted[layer], name=name, source=source)
+            _check_patch(weights[layer], wanted[layer], name=name, source=source, asked=asked)
             weights[layer] = _with_bands(weights[layer], wanted[layer], bands, name=name, source=source)
     weights = _translated(weights, encoder)
     # counters of batches, which files before 2018 lack, change nothing here
     weights |= {key: value for key, value in wanted.items() if key.endswith(_COUNTER) and key not in weights}
-    _check(weights, wanted, name=name, source=source)
+    _check(weights, wanted, name=name, source=source, asked=asked)
+    check_finite(weights, source=source, asked=asked)
     return weights
 
 
-def _without_prefix(
-    found: Mapping[str, Tensor], first: Sequence[str], wanted: Mapping[str, Tensor], source: str, prefix: str | None
-) -> dict[str, Tensor]:
-    """Return what stands under a prefix in `timm`'s names: under that with most of the wanted names."""
-    ends = (*first, *_FOREIGN_FIRST)
-    prefixes = {key.removesuffix(end) for key in found for end in ends if key.endswith(end)} | {""}
-    if prefix is not None:
-        prefixes = {prefix}
-    parts = {
-        start: from_torchvision(_under(found, start)) for start in prefixes if start in {"", prefix} or start[-1] == "."
-    }
-    known = {start: len(part.keys() & wanted.keys()) for start, part in parts.items()}
-    best = sorted(known, key=lambda start: (-known[start], len(start), start))
-    whole = [start for start in best if wanted.keys() <= parts[start].keys()]
+def encoder_prefix(found: Mapping[str, Tensor], encoder: nn.Module, *, source: str, asked: Asked = _SETTINGS) -> str:
+    """Return what stands before an encoder's own names in a state dict: that under which most of them are.
+
+    Raises
+    ------
+    ArtefactError
+        If all of them are there under several.
+    """
+    # counters of batches tell nothing, and some files lack them
+    wanted = {key for key in encoder.state_dict() if not key.endswith(_COUNTER)}
+    ends = (*_first_layers(encoder), *_FOREIGN_FIRST)
+    prefixes = {key.removesuffix(end) for key in found for end in ends if key.endswith(end)}
+    # `backbone.`, `backbone_` or `backbone/`, but not the beginning of another name
+    prefixes = {""} | {prefix for prefix in prefixes if prefix and not prefix[-1].isalnum()}
+    known = {prefix: wanted & from_torchvision(_under(found, prefix)).keys() for prefix in prefixes}
+    best = sorted(known, key=lambda prefix: (-len(known[prefix]), len(prefix), prefix))
+    whole = [prefix for prefix in best if known[prefix] == wanted]
     if len(whole) > 1:
         raise ArtefactError(
-            f"pretrain.weights: {source} holds several such encoders, under {', '.join(map(repr, whole))}; "
+            f"{asked.file}: {source} holds several such encoders, under {', '.join(map(repr, whole))}; "
             "keep one of them in the file."
         )
-    if best[0] and len(parts[best[0]]) < len(found):
-        log.info("%s: %d tensors outside %r are left out", source, len(found) - len(_under(found, best[0])), best[0])
-    return parts[best[0]]
+    return best[0]
+
+
+def first_bands(found: Mapping[str, Tensor], encoder: nn.Module, prefix: str) -> int | None:
+    """Return how many bands the first layer sees that stands under a prefix; None where there is no such layer."""
+    weights = from_torchvision(_under(found, prefix))
+    layers = [weights[layer] for layer in _first_layers(encoder) if layer in weights]
+    return next((int(layer.shape[1]) for layer in layers if layer.ndim == 4), None)
+
+
+def check_finite(weights: Mapping[str, Tensor], *, source: str, asked: Asked = _SETTINGS) -> None:
+    """Check that all weights are numbers.
+
+    Raises
+    ------
+    ArtefactError
+        Names the first tensor that holds others.
+    """
+    spoilt = [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if spoilt:
+        value = weights[spoilt[0]]
+        more = f" (and {len(spoilt) - 1} more tensors hold such)" if len(spoilt) > 1 else ""
+        raise ArtefactError(
+            f"{asked.file}: {source}: tensor {spoilt[0]} holds {int((~value.isfinite()).sum())} of {value.numel()} "
+            f"values that are not finite{more}. The training that wrote it had failed; take an earlier file of it, or "
+            "another one."
+        )
 
 
 def _under(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -172,12 +231,12 @@ def _names(value: str | Sequence[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _check_patch(weight: Tensor, wanted: Tensor, *, name: str, source: str) -> None:
+def _check_patch(weight: Tensor, wanted: Tensor, *, name: str, source: str, asked: Asked) -> None:
     if weight.ndim == wanted.ndim == 4 and weight.shape[2:] != wanted.shape[2:]:
         there, here = (" x ".join(map(str, tensor.shape[2:])) for tensor in (weight, wanted))
         raise ArtefactError(
-            f"pretrain.weights: {source} sees patches of {there} pixels in its first layer, {name} of {here}; "
-            "choose the `pretrain.encoder` that it was made for."
+            f"{asked.file}: {source} sees patches of {there} pixels in its first layer, {name} of {here}; "
+            f"choose the `{asked.encoder}` that it was made for."
         )
 
 
@@ -223,7 +282,9 @@ def _translated(weights: dict[str, Tensor], encoder: nn.Module) -> dict[str, Ten
         return weights  # of another family; the check that follows says so
 
 
-def _check(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, name: str, source: str) -> None:
+def _check(
+    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, name: str, source: str, asked: Asked
+) -> None:
     faults = [
         *(f"{key} is missing" for key in wanted if key not in weights),
         *(f"{key} is not known" for key in weights if key not in wanted),
@@ -240,6 +301,6 @@ def _check(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, name:
     shown = "\n".join(f"  {fault}" for fault in faults[:_SHOWN])
     more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     raise ArtefactError(
-        f"pretrain.weights: {source} does not fit {name}: {fitting} of its {len(layers)} tensors are there. "
-        f"Choose the `pretrain.encoder` that it was made for.\n{shown}{more}"
+        f"{asked.file}: {source} does not fit {name}: {fitting} of its {len(layers)} tensors are there. "
+        f"Choose the `{asked.encoder}` that it was made for.\n{shown}{more}"
     )

@@ -11,8 +11,9 @@ from PIL import Image, UnidentifiedImageError
 
 from mmgr.console import log
 from mmgr.errors import ArtefactError, ConfigError, InputError
-from mmgr.files import write_text
+from mmgr.files import write_aside, write_text
 from mmgr.learn.plain import read_plain
+from mmgr.reference.samples import files_in
 from mmgr.run import Run
 
 _HEAD = """\
@@ -44,7 +45,7 @@ def import_reference(
     geometry, id_column
         Polygons of the regions, and the column that has the images' names without their ending.
     force
-        Replace a configuration that is there.
+        Replace a configuration that is there; it is put back where the import fails.
 
     Raises
     ------
@@ -73,22 +74,33 @@ def import_reference(
         "pretrain": {"recipe": "mmgr-2023" if with_pois else "simclr"},
     }
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
+    before = path.read_bytes() if path.exists() else None
     write_text(path, _HEAD + (_NO_PLACES if geometry is None else "") + text)
     try:
         run = Run(path)
         run.build()
         run.categories()
-    except Exception:
-        path.unlink()
+    except BaseException:  # an interruption, too, leaves what was there
+        _put_back(path, before)
         raise
     return run
+
+
+def _put_back(path: Path, content: bytes | None) -> None:
+    """Give a file the content that it had; None where it was not there."""
+    if content is None:
+        path.unlink(missing_ok=True)
+        return
+    with write_aside(path) as aside:
+        aside.write_bytes(content)
 
 
 def find_folders(folder: Path) -> dict[str, Path]:
     """Return the folders of images, POI vectors and edges below ``folder``; the last two may be missing.
 
-    Tensors tell what they are: edges are whole numbers of shape ``(2, edges)``, vectors are not. Where they do not,
-    since no region has an edge, the folder's name does.
+    Tensors tell what they are: edges are whole numbers of shape ``(2, edges)``, vectors are not, but for those of two
+    POIs, which may be whole numbers. Where most do not tell, since no region has an edge, the folder's name does, and
+    where two folders seem to hold edges.
 
     Raises
     ------
@@ -97,13 +109,7 @@ def find_folders(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder.")
-    kinds: dict[str, list[Path]] = {"images": [], "vectors": [], "edges": []}
-    for path in sorted(part for part in folder.iterdir() if part.is_dir()):
-        endings = {file.suffix.lower() for file in path.iterdir()}
-        if ".png" in endings:
-            kinds["images"].append(path)
-        elif ".tensor" in endings and "weight" not in path.name.lower():  # weights of edges are not used
-            kinds[_kind(path)].append(path)
+    kinds = _folders_by_kind(folder)
     for kind, paths in kinds.items():
         if len(paths) > 1:
             raise InputError(
@@ -121,26 +127,49 @@ def find_folders(folder: Path) -> dict[str, Path]:
     return {kind: paths[0].resolve() for kind, paths in kinds.items() if paths}
 
 
+def _folders_by_kind(folder: Path) -> dict[str, list[Path]]:
+    """Return all folders of `images`, `vectors` and `edges`."""
+    kinds: dict[str, list[Path]] = {"images": [], "vectors": [], "edges": []}
+    for path in filter(Path.is_dir, files_in(folder)):
+        endings = {file.suffix.lower() for file in files_in(path)}
+        if ".png" in endings:
+            kinds["images"].append(path)
+        elif ".tensor" in endings and "weight" not in path.name.lower():  # weights of edges are not used
+            kinds[_kind(path)].append(path)
+    named = [path for path in kinds["edges"] if _is_named_edges(path)]
+    if len(kinds["edges"]) == 2 and len(named) == 1 and not kinds["vectors"]:
+        kinds["vectors"] = [path for path in kinds["edges"] if path not in named]
+        kinds["edges"] = named
+    return kinds
+
+
 def _kind(folder: Path) -> str:
-    """Say whether a folder of tensors has `edges` or `vectors`."""
-    for path in sorted(folder.glob("*.tensor"))[:_LOOKED_AT]:
+    """Say whether a folder of tensors has `edges` or `vectors`: what most of the tensors say that tell."""
+    told: Counter[str] = Counter()
+    for path in [path for path in files_in(folder) if path.suffix.lower() == ".tensor"][:_LOOKED_AT]:
         try:
             tensor = read_plain(path)
         except ArtefactError:
             continue  # named later, with all other faults
         if not isinstance(tensor, torch.Tensor) or tensor.ndim != 2 or not tensor.numel():
             continue
-        if len(tensor) == 2 and not tensor.is_floating_point():
-            return "edges"
-        if len(tensor) != 2 and tensor.is_floating_point():
-            return "vectors"  # as many as the region has POIs
-    return "edges" if "edge" in folder.name.lower() else "vectors"
+        if len(tensor) != 2:
+            told["vectors"] += 1  # as many as the region has POIs
+        elif not tensor.is_floating_point():
+            told["edges"] += 1
+    if told["edges"] == told["vectors"]:
+        return "edges" if _is_named_edges(folder) else "vectors"
+    return max(told, key=lambda kind: told[kind])
+
+
+def _is_named_edges(folder: Path) -> bool:
+    return "edge" in folder.name.lower()
 
 
 def _usual_size(folder: Path) -> int:
     """Return the edge that most images have; those that cannot be read are named later, with all other faults."""
     sizes: Counter[int] = Counter()
-    for path in folder.iterdir():
+    for path in files_in(folder):
         try:
             with Image.open(path) as image:
                 sizes[image.width] += 1

@@ -50,14 +50,14 @@ def read_samples(images: Path, vectors: Path | None = None, edges: Path | None =
     Raises
     ------
     InputError
-        Names each file that is missing, torn, of a wrong shape or wants to run code.
+        Names each file that is missing, torn, of a wrong shape or wants to run code; or if no region has a POI.
     """
-    pictures = _files(images, ".png", "images")
     faults: list[str] = []
+    pictures = _files(images, ".png", "images", faults)
     for path in track(pictures.values(), "checking images"):
         _check_image(path, faults)
-    tensors = {} if vectors is None else _files(vectors, ".tensor", "POI vectors")
-    links = {} if edges is None else _files(edges, ".tensor", "edges")
+    tensors = {} if vectors is None else _files(vectors, ".tensor", "POI vectors", faults)
+    links = {} if edges is None else _files(edges, ".tensor", "edges", faults)
     for folder, found in ((vectors, tensors), (edges, links)):
         if folder is not None:
             here, there = pictures.keys(), found.keys()
@@ -69,6 +69,11 @@ def read_samples(images: Path, vectors: Path | None = None, edges: Path | None =
     for name in links.keys() & pictures.keys():
         _check_edges(links[name], len(whole[name]) if name in whole else None, faults)
     _check_dimensions(whole, tensors, faults)
+    if vectors is not None and not faults and not any(map(len, whole.values())):
+        raise InputError(
+            f"no region has a POI: all {len(whole)} tensors in {vectors} are empty. Look how they were written; to "
+            "import the images alone, move this folder and that of the edges elsewhere, or leave out `pois`."
+        )
     if faults:
         shown = "\n".join(f"  {fault}" for fault in sorted(faults)[:_SHOWN])
         more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
@@ -94,11 +99,22 @@ def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:
     return np.asarray(colours, np.uint8)
 
 
-def _files(folder: Path, ending: str, what: str) -> dict[str, Path]:
+def files_in(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted, without hidden files, such as macOS leaves beside each (`._a.png`)."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _files(folder: Path, ending: str, what: str, faults: list[str]) -> dict[str, Path]:
     """Return the files of an ending by their names without it, sorted."""
     if not folder.is_dir():
         raise InputError(f"{what}: {folder} is no folder. {nearest_files(folder)}".strip())
-    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() == ending}
+    found: dict[str, Path] = {}
+    for path in files_in(folder):
+        if path.suffix.lower() != ending:
+            continue
+        if path.stem in found:
+            faults.append(f"{path} has the name of {found[path.stem].name} but for the ending; rename or remove one")
+        found.setdefault(path.stem, path)
     if not found:
         raise InputError(f"{what}: {folder} holds no file that ends in {ending}.")
     return found
@@ -143,8 +159,17 @@ def _check_edges(path: Path, points: int | None, faults: list[str]) -> None:
     if tensor.ndim != 2 or tensor.shape[0] != 2:
         if tensor.numel():  # a region without edges may have a tensor of any shape
             faults.append(f"{path} has shape {tuple(tensor.shape)}; pairs of POIs are needed, shape (2, edges)")
-    elif points is not None and tensor.numel() and not 0 <= int(tensor.min()) <= int(tensor.max()) < points:
-        faults.append(f"{path} names POI {int(tensor.max())}, and the region has {points}, counted from 0")
+        return
+    if tensor.is_complex():
+        faults.append(f"{path} holds complex numbers; edges are whole numbers of POIs")
+        return
+    odd = tensor[tensor != tensor.floor()] if tensor.is_floating_point() else tensor[:0]  # of NaN, too
+    if odd.numel():
+        faults.append(f"{path} names POI {odd[0].item():g}; edges are whole numbers of POIs, counted from 0")
+        return
+    outside = tensor[(tensor < 0) | (tensor >= points)] if points is not None else tensor[:0]
+    if outside.numel():
+        faults.append(f"{path} names POI {int(outside.max())}, and the region has {points}, counted from 0")
 
 
 def _tensor(path: Path, faults: list[str]) -> torch.Tensor | None:
@@ -155,6 +180,10 @@ def _tensor(path: Path, faults: list[str]) -> torch.Tensor | None:
         return None
     if not isinstance(value, torch.Tensor):
         faults.append(f"{path} holds no tensor but a {type(value).__name__}")
+        return None
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        kind = "sparse" if value.layout != torch.strided else "quantised" if value.is_quantized else "without values"
+        faults.append(f"{path} holds a tensor that is {kind}; save a plain one, as of `to_dense()` or `dequantize()`")
         return None
     return value.detach()
 
