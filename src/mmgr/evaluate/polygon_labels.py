@@ -199,14 +199,26 @@ def units_of_regions(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.i
         one_of(label) if task.label == "class" else label,
         np.minimum(coverage[rows], 1.0),
         classes=overlaps.classes,
-        sources=_coarse(shared[rows], polygon_area, float(np.median(regions.area.to_numpy()))),
+        sources=_coarse(shared[rows], polygon_area, regions.area.to_numpy()[rows]),
     )
 
 
-def _coarse(shared: sparse.csr_array, area: NDArray[np.float64], region: float) -> sparse.csr_array | None:
-    """Return which units take their label from polygons larger than a region; None if there is no such polygon."""
-    met = np.unique(shared.indices)
-    large = met[area[met] > _COARSER * region]
+def _coarse(
+    shared: sparse.csr_array, area: NDArray[np.float64], region_area: NDArray[np.float64]
+) -> sparse.csr_array | None:
+    """Return which units take their label from polygons larger than one of their regions; None without such polygons.
+
+    Parameters
+    ----------
+    shared
+        Area that regions and polygons share, shape ``(u, p)``.
+    area, region_area
+        Area of the polygons, shape ``(p,)``, and of the regions, shape ``(u,)``.
+    """
+    pairs = shared.tocoo()
+    smallest = np.full(len(area), np.inf)
+    np.minimum.at(smallest, pairs.col, region_area[pairs.row])
+    large = np.flatnonzero(area > _COARSER * smallest)
     return sparse.csr_array(shared[:, large]) if len(large) else None
 
 

@@ -25,6 +25,7 @@ from mmgr.files import existing_file
 
 _REGIONS_AT_ONCE = 2000
 _COARSER = 1.01  # of a region's area; less is rounding
+_SLIVER = 1e-9  # of a cell's area; neighbours that only touch share no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class RasterLabels:
     coverage: NDArray[np.float64]
     """Share of each region that lies on cells with a value, or with a named class, shape ``(n,)``."""
     cells: sparse.csr_array | None
-    """Share of each cell in each region where cells are coarser than regions, shape ``(n, cells)``; else None."""
+    """Share of each cell in each region, of the cells that meet a region smaller than they are, shape ``(n, cells)``;
+    None without such cells."""
     classes: tuple[str, ...] = ()
 
 
@@ -65,18 +67,22 @@ def read_raster(task: Task, regions: gpd.GeoDataFrame) -> RasterLabels:
             cell_area = abs(raster.transform.a * raster.transform.e)
             # areas in the raster's own units, be they degrees: their ratio is what counts
             region_area = shapely.area(projected.to_numpy())
-            coarse = cell_area > _COARSER * float(np.median(region_area))
-            table = _extract(task, raster, projected, cells=coarse)
+            small = cell_area > _COARSER * region_area
+            table = _extract(task, raster, projected, cells=small)
+            cells = _cells(table, small, projected.to_numpy(), raster) if small.any() else None
             geographic = bool(crs.is_geographic)
             warn_of_gaps(raster, task.band, _found(task, table), where)
     except RasterioIOError as error:
         raise LabelError(f"{where} cannot be read as a raster: {error}") from error
     cells_on_values = table["count"].to_numpy(np.float64, na_value=0.0)
     coverage = np.clip(cells_on_values * cell_area / region_area, 0.0, 1.0)
-    cells = _cells(table) if coarse else None
-    if coarse:
+    if cells is not None:
         log.info(
-            "%s: cells of %s are coarser than regions; regions of one cell stay together", task.name, task.path.name
+            "%s: cells of %s are coarser than %d of %d regions; regions of one cell stay together",
+            task.name,
+            task.path.name,
+            small.sum(),
+            len(small),
         )
     if task.label != "number":
         shares, classes = _class_shares(task, table)
@@ -119,13 +125,39 @@ def _class_shares(task: Task, table: pd.DataFrame) -> tuple[NDArray[np.float64],
     return shares, classes
 
 
-def _cells(table: pd.DataFrame) -> sparse.csr_array:
-    """Return the share of each cell that lies in each region, over the cells that any region meets."""
-    numbers = [np.asarray(row, np.int64) for row in table["cell_id"]]
+def _cells(
+    table: pd.DataFrame, small: NDArray[np.bool_], outlines: NDArray[np.object_], raster: Any
+) -> sparse.csr_array:
+    """Return the share of each cell that lies in each region, over the cells that any ``small`` region meets."""
+    rows = np.flatnonzero(small)
+    numbers = [np.asarray(row, np.int64) for row in table["cell_id"].iloc[rows]]
     met, place = np.unique(np.concatenate(numbers), return_inverse=True)
-    starts = np.concatenate([[0], np.cumsum([len(row) for row in numbers])])
-    parts = np.concatenate([np.asarray(row, np.float64) for row in table["coverage"]])
-    return sparse.csr_array((parts, place, starts), shape=(len(table), len(met)))
+    parts = np.concatenate([np.asarray(row, np.float64) for row in table["coverage"].iloc[rows]])
+    region = np.repeat(rows, [len(row) for row in numbers])
+    large = np.flatnonzero(~small)
+    # of the cells of larger regions, which may be very many, these alone are looked at
+    other, cell, part = _parts(outlines[large], _boxes(met, raster))
+    return sparse.csr_array(
+        (np.concatenate([parts, part]), (np.concatenate([region, large[other]]), np.concatenate([place, cell]))),
+        shape=(len(table), len(met)),
+    )
+
+
+def _boxes(cells: NDArray[np.int64], raster: Any) -> NDArray[np.object_]:
+    """Return the outlines of cells that are numbered row by row."""
+    row, column = np.divmod(cells, raster.width)
+    (west, south), (east, north) = raster.transform * (column, row + 1), raster.transform * (column + 1, row)
+    return np.asarray(shapely.box(west, south, east, north), object)
+
+
+def _parts(
+    outlines: NDArray[np.object_], boxes: NDArray[np.object_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the pairs of outlines and boxes that share area, and which part of the box that is."""
+    outline, box = shapely.STRtree(boxes).query(outlines, predicate="intersects")
+    part = shapely.area(shapely.intersection(outlines[outline], boxes[box])) / shapely.area(boxes[box])
+    real = part > _SLIVER
+    return outline[real], box[real], part[real]
 
 
 def _found(task: Task, table: pd.DataFrame) -> list[NDArray[np.float64]]:
@@ -135,8 +167,8 @@ def _found(task: Task, table: pd.DataFrame) -> list[NDArray[np.float64]]:
     return [np.asarray(row, np.float64) for row in table["unique"]]
 
 
-def _extract(task: Task, raster: Any, projected: gpd.GeoSeries, *, cells: bool) -> pd.DataFrame:
-    """Return the statistics of each region, in order; `count` is in cells."""
+def _extract(task: Task, raster: Any, projected: gpd.GeoSeries, *, cells: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return the statistics of each region, in order, and the ``cells`` of some; `count` is in cells."""
     source = RasterioRasterSource(raster, band_idx=task.band)
     frame = gpd.GeoDataFrame(geometry=projected.to_numpy(), crs=projected.crs)
     weight = "(coverage_weight=area_spherical_m2)" if projected.crs.is_geographic else ""
@@ -145,11 +177,16 @@ def _extract(task: Task, raster: Any, projected: gpd.GeoSeries, *, cells: bool) 
         statistics += ["sum", "min", "max", f"mean{weight}"]
     else:
         statistics += ["unique", f"frac{weight}"]
-    if cells:
-        statistics += ["cell_id", "coverage"]
-    starts = range(0, len(frame), _REGIONS_AT_ONCE)
-    tables: list[pd.DataFrame] = [
-        exact_extract(source, frame.iloc[start : start + _REGIONS_AT_ONCE], statistics, output="pandas")
-        for start in track(starts, f"labels {task.name}", total=len(starts))
+    jobs = [
+        (rows[start : start + _REGIONS_AT_ONCE], asked)
+        for rows, asked in (
+            (np.flatnonzero(cells), [*statistics, "cell_id", "coverage"]),
+            (np.flatnonzero(~cells), statistics),
+        )
+        for start in range(0, len(rows), _REGIONS_AT_ONCE)
     ]
-    return pd.concat(tables, ignore_index=True)
+    tables: list[pd.DataFrame] = [
+        exact_extract(source, frame.iloc[rows], asked, output="pandas").set_axis(rows)
+        for rows, asked in track(jobs, f"labels {task.name}", total=len(jobs))
+    ]
+    return pd.concat(tables).sort_index()
