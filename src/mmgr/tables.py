@@ -15,7 +15,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS
+from pyproj import CRS, Proj
 from pyproj.exceptions import CRSError
 
 from mmgr.console import log
@@ -26,6 +26,8 @@ from mmgr.files import existing_file
 _PARQUET = {".parquet", ".pq", ".geoparquet"}
 _BEYOND_DEGREES = 1000.0
 """No longitude or latitude is this large, even a wrong one."""
+TRUE_SCALE = 0.05
+"""Share by which areas may be wrong in a CRS that is taken for metric."""
 _SHOWN = 5
 """Faulty rows that a message names."""
 
@@ -164,16 +166,22 @@ def metric_crs(crs: CRS, *, what: str, suggestion: str = "EPSG:326xx (your UTM z
     remedy = f"set `regions.crs` to a projected CRS in metres, e.g. {suggestion}."
     if not crs.is_projected:
         kind = "geographic (degrees)" if crs.is_geographic else "not projected"
-        raise RegionError(f"{what}: {_name(crs)} is {kind}, but distances need metres; {remedy}")
+        raise RegionError(f"{what}: {crs_name(crs)} is {kind}, but distances need metres; {remedy}")
     units = {axis.unit_name for axis in crs.axis_info[:2]}
     if any(axis.unit_conversion_factor != 1 for axis in crs.axis_info[:2]):
-        raise RegionError(f"{what}: {_name(crs)} counts {' and '.join(sorted(units))}, not metres; {remedy}")
+        raise RegionError(f"{what}: {crs_name(crs)} counts {' and '.join(sorted(units))}, not metres; {remedy}")
     return crs
 
 
-def _name(crs: CRS) -> str:
+def areal_scale(crs: CRS, longitude: float, latitude: float) -> float:
+    """Return how many times larger than on the ground an area is in a projected CRS; infinite where it has no place."""
+    return float(Proj(crs).get_factors(longitude, latitude).areal_scale)
+
+
+def crs_name(crs: CRS) -> str:
+    """Return the code of a CRS and its name."""
     authority = crs.to_authority()
-    return f"{':'.join(authority)} ({crs.name})" if authority else crs.name
+    return f"{':'.join(authority)} ({crs.name})" if authority else str(crs.name)
 
 
 def _did_you_mean(name: str, there: Sequence[str]) -> str:
