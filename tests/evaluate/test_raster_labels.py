@@ -170,6 +170,54 @@ def test_a_usual_gap_that_is_not_declared_is_warned_of(
     assert f"gdal_edit.py -a_nodata {gap:g}" in caplog.text
 
 
+def test_a_usual_gap_beside_the_declared_one_is_warned_of(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    raster = cells()
+    raster[6:, :2], raster[5, 5] = -9999, -32768
+    read(grid(4, 4), raster, kind="raster_mean", nodata=-9999)
+    assert "labels.tif holds -32768 under 1 regions and declares another value, -9999, as nodata" in caplog.text
+    assert "write -9999 in place of -32768" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["raster_mean", "raster_sum", "raster_class"])
+def test_infinite_cells_are_refused_with_the_region(grid: Grid, read: Read, kind: str) -> None:
+    raster = np.round(cells() / 50)
+    raster[7, 0], raster[0, 7] = np.inf, -np.inf
+    with pytest.raises(LabelError, match=r"infinite values under 2 region\(s\), such as inf in region r0; if that"):
+        read(grid(4, 4), raster, kind=kind)
+
+
+def test_infinity_may_be_no_value(grid: Grid, read: Read) -> None:
+    raster = np.round(cells() / 50)
+    raster[7, 0] = np.inf
+    assert read(grid(4, 4), raster, kind="raster_mean", nodata=np.inf).coverage[0] == pytest.approx(0.75)
+    named = read(grid(4, 4), raster, kind="raster_class", classes={0: "low", 1: "some", 2: "high"})
+    assert named.coverage[0] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "codes", "names"),
+    [
+        ("int32", (1_110_001, 1_110_002), ("1110001", "1110002")),
+        ("float64", (1_110_001, 1_110_002), ("1110001", "1110002")),
+        ("int64", (2**60, 2**60 + 1), ("1152921504606846976", "1152921504606846977")),
+        ("float32", (0.1, 3), ("0.1", "3")),
+        ("float64", (0.1, 1e-9), ("1e-09", "0.1")),
+    ],
+)
+def test_codes_keep_all_their_digits(
+    grid: Grid, read: Read, dtype: str, codes: tuple[float, float], names: tuple[str, str]
+) -> None:
+    low = cells() < 50
+    raster = np.where(low, *(np.array(code, dtype) for code in codes))
+    units = read(grid(4, 4), raster, kind="raster_shares", dtype=dtype)
+    assert units.classes == names
+    np.testing.assert_allclose(units.values[:, names.index(f"{codes[0]}")], by_cells(low) / 4, atol=1e-6)
+    named = read(grid(4, 4), raster, kind="raster_shares", dtype=dtype, classes={codes[0]: "a", codes[1]: "b"})
+    assert set(named.classes) == {"a", "b"}
+
+
 def test_a_class_that_looks_like_a_gap_is_warned_of(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:
     codes = np.where(cells() < 50, 1, 2)
     codes[6:, :2] = -32768

@@ -70,8 +70,20 @@ def refuse_negative(table: pd.DataFrame, regions: gpd.GeoDataFrame, where: str) 
         )
 
 
+def refuse_infinite(found: Sequence[NDArray[np.float64]], regions: gpd.GeoDataFrame, where: str) -> None:
+    """Refuse values that are infinite, given those that occur in each region, among them the lowest and highest."""
+    if np.isinf(np.concatenate(found)).any():
+        infinite = [(row, values[np.isinf(values)]) for row, values in enumerate(found) if np.isinf(values).any()]
+        row, values = infinite[0]
+        raise LabelError(
+            f"{where} has infinite values under {len(infinite)} region(s), such as {values[0]:g} in region "
+            f"{regions.index[row]}; if that value means 'missing', set the raster's nodata to it: "
+            f"gdal_edit.py -a_nodata {values[0]:g}"
+        )
+
+
 def warn_of_gaps(raster: Any, band: int, found: Sequence[NDArray[np.float64]], where: str) -> None:
-    """Warn of values that look like gaps of a raster that declares no nodata.
+    """Warn of values that look like gaps, of a raster that declares no nodata or another one.
 
     Parameters
     ----------
@@ -80,21 +92,25 @@ def warn_of_gaps(raster: Any, band: int, found: Sequence[NDArray[np.float64]], w
     band
         Number of its band, from 1.
     found
-        Values that occur in regions, among them the lowest and the highest: arrays of which each row is a region, or
-        one array a region.
+        Values that occur in each region, among them the lowest and the highest.
     where
         Task and file, for the message.
     """
-    if raster.nodatavals[band - 1] is not None:
-        return
+    declared = raster.nodatavals[band - 1]
     dtype = np.dtype(raster.dtypes[band - 1])
     highest = np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max
     usual = {*_GAPS, *([float(highest)] if dtype.itemsize > 1 else [])}
-    rows = [row for part in found for row in np.atleast_2d(part)]
-    for value in sorted(usual & {float(value) for row in rows for value in row}):
-        count = sum(bool((row == value).any()) for row in rows)
-        log.warning(
-            "%s holds %g under %d regions and declares no nodata; if that means 'missing', set it: "
-            "gdal_edit.py -a_nodata %g",
-            where, value, count, value,
-        )  # fmt: skip
+    for value in sorted(usual & {float(value) for values in found for value in values}):
+        count = sum(bool((values == value).any()) for values in found)
+        if declared is None:
+            log.warning(
+                "%s holds %g under %d regions and declares no nodata; if that means 'missing', set it: "
+                "gdal_edit.py -a_nodata %g",
+                where, value, count, value,
+            )  # fmt: skip
+        else:
+            log.warning(
+                "%s holds %g under %d regions and declares another value, %g, as nodata; if both mean 'missing', "
+                "write %g in place of %g, with gdal_calc.py for instance",
+                where, value, count, declared, declared, value,
+            )  # fmt: skip

@@ -19,8 +19,15 @@ from scipy import sparse
 from mmgr.config import Task
 from mmgr.console import log, track
 from mmgr.errors import LabelError
-from mmgr.evaluate.classes import check_number, named_classes
-from mmgr.evaluate.raster_checks import check_overlap, check_raster, raster_crs, refuse_negative, warn_of_gaps
+from mmgr.evaluate.classes import check_number, named_classes, text_of
+from mmgr.evaluate.raster_checks import (
+    check_overlap,
+    check_raster,
+    raster_crs,
+    refuse_infinite,
+    refuse_negative,
+    warn_of_gaps,
+)
 from mmgr.files import existing_file
 
 _REGIONS_AT_ONCE = 2000
@@ -53,8 +60,8 @@ def read_raster(task: Task, regions: gpd.GeoDataFrame) -> RasterLabels:
     Raises
     ------
     LabelError
-        If the raster cannot be read, has no CRS or no such band, is rotated, does not overlap the
-        regions, has negative amounts, or too many classes.
+        If the raster cannot be read, has no CRS, place or such band, is rotated, does not overlap the regions, has
+        infinite values or negative amounts, or too many classes.
     """
     existing_file(task.path, what=f"labels of task {task.name}")
     where = f"task {task.name}: {task.path}"
@@ -71,9 +78,12 @@ def read_raster(task: Task, regions: gpd.GeoDataFrame) -> RasterLabels:
             table = _extract(task, raster, projected, cells=small)
             cells = _cells(table, small, projected.to_numpy(), raster) if small.any() else None
             geographic = bool(crs.is_geographic)
-            warn_of_gaps(raster, task.band, _found(task, table), where)
+            found = _found(task, table)
+            warn_of_gaps(raster, task.band, found, where)
     except RasterioIOError as error:
         raise LabelError(f"{where} cannot be read as a raster: {error}") from error
+    if task.classes is None:  # else others are no label
+        refuse_infinite(found, regions, where)
     cells_on_values = table["count"].to_numpy(np.float64, na_value=0.0)
     coverage = np.clip(cells_on_values * cell_area / region_area, 0.0, 1.0)
     if cells is not None:
@@ -108,8 +118,8 @@ def true_areas(degrees: gpd.GeoSeries) -> NDArray[np.float64]:
 
 def _class_shares(task: Task, table: pd.DataFrame) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return the share of each named class in a region's cells with values, shape ``(n, k)``, and the names."""
-    codes = np.unique(np.concatenate([np.empty(0), *(np.asarray(row, np.float64) for row in table["unique"])]))
-    texts = [f"{code:g}" for code in codes]
+    codes = sorted({code for row in table["unique"] for code in row.tolist()})
+    texts = [_text_of_code(code) for code in codes]
     named = dict(zip(codes, named_classes(task, texts), strict=True))
     if task.classes is None:
         check_number(task, texts, "the raster")  # in the order of their codes
@@ -118,11 +128,17 @@ def _class_shares(task: Task, table: pd.DataFrame) -> tuple[NDArray[np.float64],
     place = {name: number for number, name in enumerate(classes)}
     shares = np.zeros((len(table), len(classes)))
     for row, (values, parts) in enumerate(zip(table["unique"], table["frac"], strict=True)):
-        for value, part in zip(values, parts, strict=True):
-            name = named[float(value)]
+        for value, part in zip(values.tolist(), parts, strict=True):
+            name = named[value]
             if name is not None:
                 shares[row, place[name]] += part
     return shares, classes
+
+
+def _text_of_code(code: float) -> str:
+    """Write a code with all its digits; 0.1 of a raster of 32 bits is no 0.10000000149."""
+    single = np.float32(code)
+    return text_of(code) if float(code).is_integer() else str(single) if single == code else f"{code:.15g}"
 
 
 def _cells(
@@ -163,7 +179,7 @@ def _parts(
 def _found(task: Task, table: pd.DataFrame) -> list[NDArray[np.float64]]:
     """Return the lowest and highest value of each region, or all its codes."""
     if task.label == "number":
-        return [table[["min", "max"]].to_numpy(np.float64, na_value=np.nan)]
+        return list(table[["min", "max"]].to_numpy(np.float64, na_value=np.nan))
     return [np.asarray(row, np.float64) for row in table["unique"]]
 
 
