@@ -113,6 +113,8 @@ def require_columns(frame_columns: Iterable[Any], wanted: Sequence[str], *, path
 def with_geometry(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoDataFrame:
     """Return the features that have a geometry, under the index they had; a warning counts the others.
 
+    The index is the features' number in the file, from 0, as :func:`read_vector` gives it.
+
     Raises
     ------
     InputError
@@ -123,12 +125,14 @@ def with_geometry(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoD
     if absent.all():
         raise InputError(f"{what}: {path} has {len(frame)} features, and none with a geometry.")
     if absent.any():
-        log.warning("%s: %s has %s; they are left out", what, path, _fault(absent, "without geometry")[0])
+        log.warning("%s: %s has %s; they are left out", what, path, _fault(absent, "without geometry", frame.index)[0])
     return frame[~absent]
 
 
 def polygons_only(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoDataFrame:
     """Return the features with valid, two-dimensional polygons; repairs are counted in the log.
+
+    The index is the features' number in the file, from 0, as :func:`read_vector` gives it.
 
     Raises
     ------
@@ -143,9 +147,9 @@ def polygons_only(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoD
         shapes[invalid] = [_polygonal(shape) for shape in shapely.make_valid(shapes[invalid])]
     collapsed = invalid & shapely.is_empty(shapes)
     faults = [
-        *_fault(absent, "without geometry"),
-        *_fault(~absent & ~areal, "that are no polygons"),
-        *_fault(collapsed, "that have no area"),
+        *_fault(absent, "without geometry", frame.index),
+        *_fault(~absent & ~areal, "that are no polygons", frame.index),
+        *_fault(collapsed, "that have no area", frame.index),
     ]
     if faults:
         raise InputError(f"{what}: {path} has {'; '.join(faults)}. Remove or mend them: polygons are needed.")
@@ -242,7 +246,8 @@ def _with_crs(frame: gpd.GeoDataFrame, crs: str | None, path: Path, what: str) -
     finite = np.isfinite(bounds).all(axis=1)  # an infinite coordinate says nothing of the others' unit
     bounds = bounds[finite].ravel() if finite.any() else np.zeros(4)
     not_degrees = frame.crs is not None and frame.crs.is_geographic and np.abs(bounds).max() > _BEYOND_DEGREES
-    if frame.crs is not None and not not_degrees:
+    local = frame.crs is not None and frame.crs.is_engineering  # says nothing of where things lie
+    if frame.crs is not None and not not_degrees and not local:
         return frame
     if crs is not None:
         try:
@@ -255,7 +260,8 @@ def _with_crs(frame: gpd.GeoDataFrame, crs: str | None, path: Path, what: str) -
             f"{what}: {path} is said to be in degrees, but has coordinates such as {bounds[0]:.1f}, {bounds[1]:.1f}; "
             "set `crs` to the CRS that they are in."
         )
-    raise InputError(f"{what}: {path} names no CRS; set `crs`, such as EPSG:4326, or write the file with one.")
+    lacks = "has a local CRS, which says nothing of where things lie" if local else "names no CRS"
+    raise InputError(f"{what}: {path} {lacks}; set `crs`, such as EPSG:4326, or write the file with one.")
 
 
 def _polygonal(shape: shapely.Geometry) -> shapely.Geometry:
@@ -264,8 +270,9 @@ def _polygonal(shape: shapely.Geometry) -> shapely.Geometry:
     return shapely.union_all(parts) if parts else shapely.Polygon()
 
 
-def _fault(bad: NDArray[np.bool_], what: str) -> list[str]:
-    rows = np.flatnonzero(bad)
+def _fault(bad: NDArray[np.bool_], what: str, index: pd.Index) -> list[str]:
+    """Count and name bad features by their number in the file, which others that were left out do not change."""
+    rows = index[bad]
     if not len(rows):
         return []
     shown = ", ".join(str(row + 1) for row in rows[:_SHOWN])

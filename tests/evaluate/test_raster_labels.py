@@ -12,6 +12,8 @@ import rasterio
 import shapely
 from affine import Affine
 from pyproj import Geod
+from rasterio.control import GroundControlPoint
+from rasterio.errors import NotGeoreferencedWarning
 
 from mmgr.config import Task
 from mmgr.errors import InputError, LabelError
@@ -141,6 +143,34 @@ def test_the_crs_of_a_raster_that_names_none_is_the_task_s(grid: Grid, read: Rea
     # the file knows better
     np.testing.assert_array_equal(read(regions, raster, crs="EPSG:4326").values, own.values)
     assert label_sources(told.task, told, regions).what == label_sources(own.task, own, regions).what
+
+
+def test_a_local_crs_gives_way_to_the_task_s(grid: Grid, read: Read) -> None:
+    regions, raster = grid(4, 4), cells()
+    local = 'LOCAL_CS["site",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+    with pytest.raises(LabelError, match="has a local CRS, which says nothing of where it lies; set `crs`"):
+        read(regions, raster, file_crs=local)
+    told = read(regions, raster, file_crs=local, crs=CRS)
+    np.testing.assert_array_equal(told.values, read(regions, raster).values)
+    assert label_sources(told.task, told, regions).what
+
+
+def test_a_raster_without_a_place_is_said_to_have_none(grid: Grid, task: Callable[..., Task], tmp_path: Path) -> None:
+    def write(name: str, **options: Any) -> Task:
+        profile = {"driver": "GTiff", "count": 1, "height": 8, "width": 8, "dtype": "float32"}
+        with (
+            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+            rasterio.open(tmp_path / name, "w", **profile, **options) as raster,
+        ):
+            raster.write(cells().astype("float32"), 1)
+        return task(path=tmp_path / name, column=None, kind="raster_mean")
+
+    with pytest.raises(LabelError, match=r"plain\.tif has no georeference: it does not say where its cells lie"):
+        read_units(write("plain.tif"), grid(4, 4))
+    corners = [(0, 0, X, Y + 400), (0, 8, X + 400, Y + 400), (8, 0, X, Y)]
+    points = [GroundControlPoint(*corner) for corner in corners]
+    with pytest.raises(LabelError, match=r"has ground control points alone: .* warp it by them with `gdalwarp`"):
+        read_units(write("tied.tif", gcps=points, crs=CRS), grid(4, 4))
 
 
 def test_areas_of_a_raster_in_degrees_of_which_only_the_task_says_so_are_those_on_the_ellipsoid(

@@ -8,6 +8,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyproj
 import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -23,7 +24,7 @@ _GAPS = (-999, -9999, -99999, -32767, -32768, -(2**31), float(np.finfo(np.float3
 
 
 def raster_crs(task: Task, raster: Any) -> CRS:
-    """Return the CRS that a raster names, or else the task's.
+    """Return the CRS that a raster names, or else the task's; a local one, of no place on Earth, is none.
 
     Raises
     ------
@@ -31,10 +32,12 @@ def raster_crs(task: Task, raster: Any) -> CRS:
         If neither names one, or the task's is none.
     """
     where = f"task {task.name}: {task.path}"
-    if raster.crs is not None:
+    local = raster.crs is not None and pyproj.CRS.from_wkt(raster.crs.to_wkt()).is_engineering
+    if raster.crs is not None and not local:
         return raster.crs
     if task.crs is None:
-        raise LabelError(f"{where} has no CRS; set `crs`, such as EPSG:4326, or write the file with one.")
+        lacks = "has a local CRS, which says nothing of where it lies" if local else "has no CRS"
+        raise LabelError(f"{where} {lacks}; set `crs`, such as EPSG:4326, or write the file with one.")
     try:
         return CRS.from_user_input(task.crs)
     except CRSError:
@@ -42,9 +45,13 @@ def raster_crs(task: Task, raster: Any) -> CRS:
 
 
 def check_raster(task: Task, raster: Any, where: str) -> None:
-    """Refuse a raster without the task's band, or one that is not north-up."""
+    """Refuse a raster without the task's band or without a place, or one that is not north-up."""
     if not 1 <= task.band <= raster.count:
         raise LabelError(f"{where} has {raster.count} band(s), but `band` is {task.band}.")
+    if raster.transform.is_identity:
+        ground = "ground control points alone" if raster.gcps[0] else "no georeference"
+        remedy = "warp it by them with `gdalwarp`" if raster.gcps[0] else "set it with `gdal_edit.py -a_ullr`"
+        raise LabelError(f"{where} has {ground}: it does not say where its cells lie; {remedy} first.")
     if raster.transform.b or raster.transform.d or raster.transform.e > 0:
         raise LabelError(f"{where} is rotated or upside down; make it north-up with `gdalwarp` first.")
 

@@ -8,7 +8,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 import shapely
 from exactextract import exact_extract
 from exactextract.raster import RasterioRasterSource
@@ -29,6 +28,7 @@ from mmgr.evaluate.raster_checks import (
     warn_of_gaps,
 )
 from mmgr.files import existing_file
+from mmgr.imagery.gdal import open_raster
 
 _REGIONS_AT_ONCE = 2000
 _COARSER = 1.01  # of a region's area; less is rounding
@@ -66,7 +66,7 @@ def read_raster(task: Task, regions: gpd.GeoDataFrame) -> RasterLabels:
     existing_file(task.path, what=f"labels of task {task.name}")
     where = f"task {task.name}: {task.path}"
     try:
-        with rasterio.open(task.path) as raster:
+        with open_raster(task.path) as raster:
             check_raster(task, raster, where)
             crs = raster_crs(task, raster)
             projected = regions.geometry.to_crs(crs)
@@ -186,7 +186,8 @@ def _found(task: Task, table: pd.DataFrame) -> list[NDArray[np.float64]]:
 def _extract(task: Task, raster: Any, projected: gpd.GeoSeries, *, cells: NDArray[np.bool_]) -> pd.DataFrame:
     """Return the statistics of each region, in order, and the ``cells`` of some; `count` is in cells."""
     source = RasterioRasterSource(raster, band_idx=task.band)
-    frame = gpd.GeoDataFrame(geometry=projected.to_numpy(), crs=projected.crs)
+    # under the raster's own name for it, be it a local one: exactextract compares names
+    frame = gpd.GeoDataFrame(geometry=projected.to_numpy(), crs=raster.crs or projected.crs)
     weight = "(coverage_weight=area_spherical_m2)" if projected.crs.is_geographic else ""
     statistics = ["count"]
     if task.label == "number":
