@@ -96,6 +96,9 @@ class TestConfiguration:
     def test_missing(self, mmgr: Mmgr, tmp_path: Path) -> None:
         assert_refused(mmgr("run", tmp_path / "city.yaml"), "does not exist")
 
+    def test_names_between_colons_are_no_pictures(self, mmgr: Mmgr, tmp_path: Path) -> None:
+        assert_refused(mmgr("run", tmp_path / "my:key:A:.yaml"), "my:key:A:.yaml does not exist")
+
     def test_empty(self, mmgr: Mmgr, tmp_path: Path) -> None:
         (tmp_path / "city.yaml").touch()
         assert_refused(mmgr("run", tmp_path / "city.yaml"), "is empty")

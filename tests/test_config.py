@@ -58,6 +58,7 @@ def test_pois_are_enough_and_images_are(tmp_path: Path) -> None:
             "city.yaml:1: unknown key `images.bnds`; did you mean `bands`?",
         ),
         (MINIMAL + "evaluat: {}\n", "city.yaml:6: unknown key `evaluat`; did you mean `evaluate`?"),
+        (MINIMAL + "evaluate: {splits: []}\n", "`splits` is empty, and there is no `protocol`"),
         (MINIMAL + "qqq: {}\n", "known are attribution, categories, embed, evaluate"),
         ("images: {path: a}\n", "`regions` is missing"),
         ("regions: {size: 1}\n", "nothing to learn from: name `images`, `pois`, or both"),

@@ -11,7 +11,7 @@ import shapely
 from pyproj import CRS
 
 from mmgr.errors import InputError, RegionError
-from mmgr.tables import metric_crs, polygons_only, read_table, read_vector, require_columns
+from mmgr.tables import metric_crs, polygons_only, read_table, read_vector, require_columns, with_geometry
 
 SQUARE = shapely.box(0, 0, 1, 1)
 BOW_TIE = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
@@ -127,6 +127,21 @@ def test_empty_and_foreign_shapes_are_named_together() -> None:
     assert "2 features without geometry (number 2, 3)" in message
     assert "1 features that are no polygons (number 4)" in message
     assert "1 features that have no area (number 5)" in message
+
+
+def test_features_are_numbered_as_in_the_file_even_after_some_were_left_out() -> None:
+    shapes = [None, SQUARE, shapely.Point(0, 0), shapely.Polygon()]
+    frame = with_geometry(gpd.GeoDataFrame(geometry=shapes, crs="EPSG:32611"), path=Path("p.gpkg"), what="tracts")
+    with pytest.raises(InputError, match=r"1 features that are no polygons \(number 3\)"):
+        polygons_only(frame, path=Path("p.gpkg"), what="tracts")
+
+
+def test_a_local_crs_is_none(tmp_path: Path) -> None:
+    local = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]')
+    gpd.GeoDataFrame({"a": [1]}, geometry=[SQUARE], crs=local).to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(InputError, match="has a local CRS, which says nothing of where things lie; set `crs`"):
+        read_vector(tmp_path / "p.parquet", what="tracts")
+    assert read_vector(tmp_path / "p.parquet", crs="EPSG:32611", what="tracts").crs == CRS.from_epsg(32611)
 
 
 @pytest.mark.parametrize(("code", "message"), [(4326, "geographic"), (2229, "US survey foot")])

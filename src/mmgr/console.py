@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-console = Console(stderr=True)
-"""Messages and bars go to standard error: standard output stays clean for results."""
+console = Console(stderr=True, emoji=False)
+"""Messages and bars go to standard error: standard output stays clean for results. `rows:A:` of a message is a name,
+not a letter in a box."""
 
 log = logging.getLogger("mmgr")
 """The package's one logger; a library user sets its level and handlers as usual."""

@@ -15,7 +15,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS
+from pyproj import CRS, Proj
 from pyproj.exceptions import CRSError
 
 from mmgr.console import log
@@ -26,6 +26,8 @@ from mmgr.files import existing_file
 _PARQUET = {".parquet", ".pq", ".geoparquet"}
 _BEYOND_DEGREES = 1000.0
 """No longitude or latitude is this large, even a wrong one."""
+TRUE_SCALE = 0.05
+"""Share by which areas may be wrong in a CRS that is taken for metric."""
 _SHOWN = 5
 """Faulty rows that a message names."""
 
@@ -124,6 +126,8 @@ def require_columns(frame_columns: Iterable[Any], wanted: Sequence[str], *, path
 def with_geometry(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoDataFrame:
     """Return the features that have a geometry, under the index they had; a warning counts the others.
 
+    The index is the features' number in the file, from 0, as :func:`read_vector` gives it.
+
     Raises
     ------
     InputError
@@ -134,12 +138,14 @@ def with_geometry(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoD
     if absent.all():
         raise InputError(f"{what}: {path} has {len(frame)} features, and none with a geometry.")
     if absent.any():
-        log.warning("%s: %s has %s; they are left out", what, path, _fault(absent, "without geometry")[0])
+        log.warning("%s: %s has %s; they are left out", what, path, _fault(absent, "without geometry", frame.index)[0])
     return frame[~absent]
 
 
 def polygons_only(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoDataFrame:
     """Return the features with valid, two-dimensional polygons; repairs are counted in the log.
+
+    The index is the features' number in the file, from 0, as :func:`read_vector` gives it.
 
     Raises
     ------
@@ -154,9 +160,9 @@ def polygons_only(frame: gpd.GeoDataFrame, *, path: Path, what: str) -> gpd.GeoD
         shapes[invalid] = [_polygonal(shape) for shape in shapely.make_valid(shapes[invalid])]
     collapsed = invalid & shapely.is_empty(shapes)
     faults = [
-        *_fault(absent, "without geometry"),
-        *_fault(~absent & ~areal, "that are no polygons"),
-        *_fault(collapsed, "that have no area"),
+        *_fault(absent, "without geometry", frame.index),
+        *_fault(~absent & ~areal, "that are no polygons", frame.index),
+        *_fault(collapsed, "that have no area", frame.index),
     ]
     if faults:
         raise InputError(f"{what}: {path} has {'; '.join(faults)}. Remove or mend them: polygons are needed.")
@@ -177,10 +183,10 @@ def metric_crs(crs: CRS, *, what: str, suggestion: str = "EPSG:326xx (your UTM z
     remedy = f"set `regions.crs` to a projected CRS in metres, e.g. {suggestion}."
     if not crs.is_projected:
         kind = "geographic (degrees)" if crs.is_geographic else "not projected"
-        raise RegionError(f"{what}: {_name(crs)} is {kind}, but distances need metres; {remedy}")
+        raise RegionError(f"{what}: {crs_name(crs)} is {kind}, but distances need metres; {remedy}")
     units = {axis.unit_name for axis in crs.axis_info[:2]}
     if not counts_metres(crs):
-        raise RegionError(f"{what}: {_name(crs)} counts {' and '.join(sorted(units))}, not metres; {remedy}")
+        raise RegionError(f"{what}: {crs_name(crs)} counts {' and '.join(sorted(units))}, not metres; {remedy}")
     return crs
 
 
@@ -189,9 +195,15 @@ def counts_metres(crs: CRS) -> bool:
     return bool(crs.is_projected) and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info[:2])
 
 
-def _name(crs: CRS) -> str:
+def areal_scale(crs: CRS, longitude: float, latitude: float) -> float:
+    """Return how many times larger than on the ground an area is in a projected CRS; infinite where it has no place."""
+    return float(Proj(crs).get_factors(longitude, latitude).areal_scale)
+
+
+def crs_name(crs: CRS) -> str:
+    """Return the code of a CRS and its name."""
     authority = crs.to_authority()
-    return f"{':'.join(authority)} ({crs.name})" if authority else crs.name
+    return f"{':'.join(authority)} ({crs.name})" if authority else str(crs.name)
 
 
 def _did_you_mean(name: str, there: Sequence[str]) -> str:
@@ -251,7 +263,8 @@ def _with_crs(frame: gpd.GeoDataFrame, crs: str | None, path: Path, what: str) -
     finite = np.isfinite(bounds).all(axis=1)  # an infinite coordinate says nothing of the others' unit
     bounds = bounds[finite].ravel() if finite.any() else np.zeros(4)
     not_degrees = frame.crs is not None and frame.crs.is_geographic and np.abs(bounds).max() > _BEYOND_DEGREES
-    if frame.crs is not None and not not_degrees:
+    local = frame.crs is not None and frame.crs.is_engineering  # says nothing of where things lie
+    if frame.crs is not None and not not_degrees and not local:
         return frame
     if crs is not None:
         try:
@@ -264,7 +277,8 @@ def _with_crs(frame: gpd.GeoDataFrame, crs: str | None, path: Path, what: str) -
             f"{what}: {path} is said to be in degrees, but has coordinates such as {bounds[0]:.1f}, {bounds[1]:.1f}; "
             "set `crs` to the CRS that they are in."
         )
-    raise InputError(f"{what}: {path} names no CRS; set `crs`, such as EPSG:4326, or write the file with one.")
+    lacks = "has a local CRS, which says nothing of where things lie" if local else "names no CRS"
+    raise InputError(f"{what}: {path} {lacks}; set `crs`, such as EPSG:4326, or write the file with one.")
 
 
 def _polygonal(shape: shapely.Geometry) -> shapely.Geometry:
@@ -273,8 +287,9 @@ def _polygonal(shape: shapely.Geometry) -> shapely.Geometry:
     return shapely.union_all(parts) if parts else shapely.Polygon()
 
 
-def _fault(bad: NDArray[np.bool_], what: str) -> list[str]:
-    rows = np.flatnonzero(bad)
+def _fault(bad: NDArray[np.bool_], what: str, index: pd.Index) -> list[str]:
+    """Count and name bad features by their number in the file, which others that were left out do not change."""
+    rows = index[bad]
     if not len(rows):
         return []
     shown = ", ".join(str(row + 1) for row in rows[:_SHOWN])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import make_city
 from typer.testing import CliRunner
 
-from mmgr.benchmark import Context, known
-from mmgr.benchmark.cache import make_row, vectors_of
+from mmgr.benchmark import Context, Made, Row, known
+from mmgr.benchmark.cache import Outcome, make_row, vectors_of
 from mmgr.benchmark.concatenation import NAME as CONCATENATION
 from mmgr.benchmark.known import choose_rows
 from mmgr.benchmark.settings import common_recipe, departures, pretrain_of
@@ -208,6 +211,44 @@ def test_rows_must_have_names_of_folders(own: Path) -> None:
     (own / "own_rows.py").write_text(OWN + "\nEAST = Row('../east', 'poi', east)\n")
     with pytest.raises(ConfigError, match="cannot be called"):
         choose_rows(["own_rows:EAST"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("x(:", r"own_rows cannot be imported: SyntaxError: .*own_rows\.py, line"),
+        ("raise RuntimeError('boom')", "own_rows cannot be imported: RuntimeError: boom; mend it"),
+        ("import not_there_xyz", "No module named 'not_there_xyz'"),
+        ("EAST = Row('east', 'images', east)", "row east: `kind` is image or poi or both, not 'images'"),
+        ("EAST = Row('east', 'poi', east, needs='POIs')", "row east: `needs` is image or poi or both, not 'POIs'"),
+    ],
+)
+def test_faults_of_a_module_of_rows_are_its_own(own: Path, line: str, message: str) -> None:
+    (own / "own_rows.py").write_text(f"{OWN}\n{line}\n")
+    with pytest.raises(ConfigError, match=message) as caught:
+        choose_rows(["own_rows:EAST"])
+    assert str(caught.value).startswith("--rows own_rows:EAST: ")
+
+
+@pytest.mark.parametrize("as_made", [False, True])
+def test_a_row_may_give_any_table_of_numbers(run: Run, tmp_path: Path, *, as_made: bool) -> None:
+    def give(table: Any) -> Outcome:
+        row = Row("own", "poi", lambda _: Made(table) if as_made else table)
+        return make_row(row, Context(run.config, run.layout, tmp_path / "work"), tmp_path / "own", "key")
+
+    table = np.arange(72).reshape(36, 2)
+    for numbers in (table.tolist(), table, pd.DataFrame(table)):
+        assert give(numbers).state == "made"
+        np.testing.assert_array_equal(vectors_of(tmp_path / "own"), table.astype(np.float32))
+    for wrong, reason in (
+        ([*table.astype(str).tolist()[:-1], ["a", "b"]], "could not convert string to float"),
+        ([[1.0], [1.0, 2.0]], "inhomogeneous"),
+        ([1.0] * 36, "shape \\(36,\\)"),
+        (np.where(table == 7, 1e300, table), "1 of its 36 vectors hold values that are not finite"),
+    ):
+        found = give(wrong)
+        assert found.state == "failed"
+        assert re.search(reason, found.reason)
 
 
 def test_trained_rows_share_encoder_crop_epochs_and_batch() -> None:

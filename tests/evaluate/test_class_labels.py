@@ -222,6 +222,39 @@ def test_cells_coarser_than_regions_link_the_regions_that_share_one(tmp_path: Pa
     assert len(np.unique(units.anchors, axis=0)) == 9
 
 
+def of_two_sizes() -> gpd.GeoDataFrame:
+    """Three regions of 100 m, and north of them nine of 300 m."""
+    small = [(x, 0, x + 100, 100) for x in range(0, 300, 100)]
+    large = [(x, 100, x + 300, 400) for x in range(0, 2700, 300)]
+    names = pd.Index([f"r{number}" for number in range(12)], name="region_id")
+    return gpd.GeoDataFrame({"group": ""}, index=names, geometry=boxes(*small, *large), crs=CRS)
+
+
+def test_cells_larger_than_a_few_regions_are_shared_by_larger_ones_too(
+    tmp_path: Path, task: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_raster(tmp_path / "coarse.tif", np.arange(22).reshape(2, 11) + 1, size=250)
+    with caplog.at_level("INFO", "mmgr"):
+        units = read_units(task(path=tmp_path / "coarse.tif", column=None, kind="raster_mean"), of_two_sizes())
+    assert "coarser than 3 of 12 regions" in caplog.text
+    assert units.sources is not None
+    # shares of two cells of 62,500 m2: of those of larger regions alone nothing is asked
+    expected = np.zeros((12, 2))
+    expected[:5] = [[0.16, 0], [0.16, 0], [0.08, 0.08], [0.6, 0.12], [0, 0.48]]
+    np.testing.assert_allclose(units.sources.toarray(), expected, atol=1e-6)
+
+
+def test_polygons_larger_than_a_few_regions_link_them(tmp_path: Path, task: Make) -> None:
+    squares = boxes(*[(x, y, x + 250, y + 250) for y in (0, 250) for x in range(0, 2750, 250)])
+    gpd.GeoDataFrame({"rate": np.arange(22.0)}, geometry=squares, crs=CRS).to_file(tmp_path / "labels.gpkg")
+    units = read_units(
+        task(path=tmp_path / "labels.gpkg", kind="polygon_rate", column="rate", units="regions"), of_two_sizes()
+    )
+    linked = np.eye(12, dtype=bool)
+    linked[:4, :4] = linked[2:5, 2:5] = True
+    np.testing.assert_array_equal(units.linked.toarray(), linked)
+
+
 def test_polygons_coarser_than_regions_link_them_too(polygons: Callable[..., Units]) -> None:
     units = polygons(
         strips(5, 200), {"people": np.arange(5.0)}, kind="polygon_total", column="people", units="regions"

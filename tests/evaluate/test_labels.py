@@ -262,6 +262,16 @@ def test_regions_in_degrees_are_refused(grid: Grid, read: Read) -> None:
         read(grid(8, 2).to_crs("EPSG:4326"), boxes((0, 0, 800, 200)), [1.0])
 
 
+def test_regions_in_a_crs_that_distorts_areas_are_warned_of(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
+    read(grid(10, 2), shapes, np.arange(10.0))
+    assert "makes areas" not in caplog.text
+    read(grid(10, 2).to_crs("EPSG:3857"), shapes, np.arange(10.0))
+    assert "regions are in EPSG:3857 (WGS 84 / Pseudo-Mercator), which makes areas 1.47 times" in caplog.text
+
+
 @pytest.fixture(scope="module")
 def tiles(shared_data: Path) -> gpd.GeoDataFrame:
     frame = gpd.read_file(shared_data / "california" / "tiles.geojson").to_crs("EPSG:32611")

@@ -324,3 +324,12 @@ def test_parts_of_labels_are_nested_and_blocks_stay_whole(units: Make, by: Any) 
         assert half == {row for row in train if plan.groups[row] in drawn}
     assert drawing(plan, 0.1, by, seed=1)(train, 0, 0).tolist() == sorted(tenth)
     assert set(drawing(plan, 0.1, by, seed=1)(train, 1, 0)) != tenth
+
+
+def test_a_protocol_is_enough_but_nothing_is_not(units: Make) -> None:
+    (plan,) = check_splits(units(12), Evaluate(splits=(), protocol="cityrep"), edge=100, seed=0)
+    assert plan.kind == "cityrep"
+    with pytest.raises(ValidationError, match="name a split"):
+        Evaluate(splits=())
+    with pytest.raises(SplitError, match="neither a split nor a protocol"):
+        check_splits(units(12), Evaluate().model_copy(update={"splits": ()}), edge=100, seed=0)

@@ -12,6 +12,8 @@ import rasterio
 import shapely
 from affine import Affine
 from pyproj import Geod
+from rasterio.control import GroundControlPoint
+from rasterio.errors import NotGeoreferencedWarning
 
 from mmgr.config import Task
 from mmgr.errors import InputError, LabelError
@@ -143,6 +145,34 @@ def test_the_crs_of_a_raster_that_names_none_is_the_task_s(grid: Grid, read: Rea
     assert label_sources(told.task, told, regions).what == label_sources(own.task, own, regions).what
 
 
+def test_a_local_crs_gives_way_to_the_task_s(grid: Grid, read: Read) -> None:
+    regions, raster = grid(4, 4), cells()
+    local = 'LOCAL_CS["site",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+    with pytest.raises(LabelError, match="has a local CRS, which says nothing of where it lies; set `crs`"):
+        read(regions, raster, file_crs=local)
+    told = read(regions, raster, file_crs=local, crs=CRS)
+    np.testing.assert_array_equal(told.values, read(regions, raster).values)
+    assert label_sources(told.task, told, regions).what
+
+
+def test_a_raster_without_a_place_is_said_to_have_none(grid: Grid, task: Callable[..., Task], tmp_path: Path) -> None:
+    def write(name: str, **options: Any) -> Task:
+        profile = {"driver": "GTiff", "count": 1, "height": 8, "width": 8, "dtype": "float32"}
+        with (
+            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+            rasterio.open(tmp_path / name, "w", **profile, **options) as raster,
+        ):
+            raster.write(cells().astype("float32"), 1)
+        return task(path=tmp_path / name, column=None, kind="raster_mean")
+
+    with pytest.raises(LabelError, match=r"plain\.tif has no georeference: it does not say where its cells lie"):
+        read_units(write("plain.tif"), grid(4, 4))
+    corners = [(0, 0, X, Y + 400), (0, 8, X + 400, Y + 400), (8, 0, X, Y)]
+    points = [GroundControlPoint(*corner) for corner in corners]
+    with pytest.raises(LabelError, match=r"has ground control points alone: .* warp it by them with `gdalwarp`"):
+        read_units(write("tied.tif", gcps=points, crs=CRS), grid(4, 4))
+
+
 def test_areas_of_a_raster_in_degrees_of_which_only_the_task_says_so_are_those_on_the_ellipsoid(
     grid: Grid, read: Read
 ) -> None:
@@ -168,6 +198,54 @@ def test_a_usual_gap_that_is_not_declared_is_warned_of(
     read(grid(4, 4), raster, kind="raster_mean", dtype=dtype)
     assert f"labels.tif holds {gap:g} under 2 regions and declares no nodata; if that means 'missing'" in caplog.text
     assert f"gdal_edit.py -a_nodata {gap:g}" in caplog.text
+
+
+def test_a_usual_gap_beside_the_declared_one_is_warned_of(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    raster = cells()
+    raster[6:, :2], raster[5, 5] = -9999, -32768
+    read(grid(4, 4), raster, kind="raster_mean", nodata=-9999)
+    assert "labels.tif holds -32768 under 1 regions and declares another value, -9999, as nodata" in caplog.text
+    assert "write -9999 in place of -32768" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["raster_mean", "raster_sum", "raster_class"])
+def test_infinite_cells_are_refused_with_the_region(grid: Grid, read: Read, kind: str) -> None:
+    raster = np.round(cells() / 50)
+    raster[7, 0], raster[0, 7] = np.inf, -np.inf
+    with pytest.raises(LabelError, match=r"infinite values under 2 region\(s\), such as inf in region r0; if that"):
+        read(grid(4, 4), raster, kind=kind)
+
+
+def test_infinity_may_be_no_value(grid: Grid, read: Read) -> None:
+    raster = np.round(cells() / 50)
+    raster[7, 0] = np.inf
+    assert read(grid(4, 4), raster, kind="raster_mean", nodata=np.inf).coverage[0] == pytest.approx(0.75)
+    named = read(grid(4, 4), raster, kind="raster_class", classes={0: "low", 1: "some", 2: "high"})
+    assert named.coverage[0] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "codes", "names"),
+    [
+        ("int32", (1_110_001, 1_110_002), ("1110001", "1110002")),
+        ("float64", (1_110_001, 1_110_002), ("1110001", "1110002")),
+        ("int64", (2**60, 2**60 + 1), ("1152921504606846976", "1152921504606846977")),
+        ("float32", (0.1, 3), ("0.1", "3")),
+        ("float64", (0.1, 1e-9), ("1e-09", "0.1")),
+    ],
+)
+def test_codes_keep_all_their_digits(
+    grid: Grid, read: Read, dtype: str, codes: tuple[float, float], names: tuple[str, str]
+) -> None:
+    low = cells() < 50
+    raster = np.where(low, *(np.array(code, dtype) for code in codes))
+    units = read(grid(4, 4), raster, kind="raster_shares", dtype=dtype)
+    assert units.classes == names
+    np.testing.assert_allclose(units.values[:, names.index(f"{codes[0]}")], by_cells(low) / 4, atol=1e-6)
+    named = read(grid(4, 4), raster, kind="raster_shares", dtype=dtype, classes={codes[0]: "a", codes[1]: "b"})
+    assert set(named.classes) == {"a", "b"}
 
 
 def test_a_class_that_looks_like_a_gap_is_warned_of(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp
 
 from mmgr.config import Images
 from mmgr.errors import ImageryError, RegionError
-from mmgr.imagery import Imagery, store_crs
+from mmgr.imagery import Imagery, choose_crs, store_crs
 from mmgr.imagery.stretch import apply_stretch
 
 Write = Callable[..., Path]
@@ -158,6 +158,20 @@ def test_degrees_and_web_mercator_give_way_to_utm(write_image: Write, noise: Noi
     transform = Affine(pixel, 0, origin[0], 0, -pixel, origin[1])
     imagery = Imagery.open(Images(path=write_image("a.tif", noise(), crs=crs, transform=transform)))
     assert store_crs(imagery, None) == CRS.from_epsg(32611)
+
+
+def test_a_crs_that_distorts_areas_is_refused_even_where_it_is_asked_for() -> None:
+    """At 48 degrees Web Mercator makes an area 1 / cos(48)^2 = 2.23 times what it is."""
+    munich, stuck = (11.4, 48.0, 11.7, 48.2), r"makes areas 2\.2\d times .* where the POIs are: .*EPSG:32632"
+    with pytest.raises(RegionError, match=stuck):
+        choose_crs(munich, "EPSG:3857", what="the POIs")
+    with pytest.raises(RegionError, match=r"has no place for the POIs.*EPSG:32747"):
+        choose_crs((100.0, -1.0, 100.1, 0.0), "EPSG:32632", what="the POIs")
+    with pytest.raises(RegionError, match=r"keeps areas, e\.g\. an equal-area one"):
+        choose_crs((-120.0, 30.0, -80.0, 45.0), "EPSG:3857", what="the POIs")
+    # at the equator it is true, and so is a national one in its country
+    assert choose_crs((103.7, 1.2, 103.9, 1.4), "EPSG:3857", what="the POIs") == CRS.from_epsg(3857)
+    assert choose_crs((2.2, 48.8, 2.4, 48.9), "EPSG:2154", what="the POIs") == CRS.from_epsg(2154)
 
 
 def test_images_too_far_apart_ask_for_a_crs(write_image: Write, noise: Noise) -> None:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,7 @@ def make_row(row: Row, context: Context, folder: Path, key: str) -> Outcome:
     start = time.perf_counter()
     try:
         made = row.make(context)
-        made = made if isinstance(made, Made) else Made(made)
-        _check(made, len(context.store))
+        made = _checked(made if isinstance(made, Made) else Made(made), len(context.store))
     except LeftOut as error:
         return Outcome(**told, state="left out", reason=str(error))
     except Exception as error:
@@ -145,15 +144,25 @@ def _claim(folder: Path, key: str) -> None:
         write_json(mark, key)
 
 
-def _check(made: Made, regions: int) -> None:
-    vectors, shape = made.vectors, np.shape(made.vectors)
+def _checked(made: Made, regions: int) -> Made:
+    """Return what a row gave with its vectors as an array, whatever table it gave.
+
+    Raises
+    ------
+    MmgrError
+        If they are not one finite vector a region.
+    """
+    with np.errstate(over="ignore"):  # what is too large for 32 bits is said below not to be finite
+        vectors = np.asarray(made.vectors, np.float32)
+    shape = vectors.shape
     if len(shape) != 2 or shape[0] != regions or shape[1] < 1:
         raise MmgrError(f"it gave vectors of shape {shape} for {regions} regions; one vector a region is needed")
-    unusable = int((~np.isfinite(np.asarray(vectors, np.float64)).all(axis=1)).sum())
+    unusable = int((~np.isfinite(vectors).all(axis=1)).sum())
     if unusable:
         raise MmgrError(f"{unusable} of its {regions} vectors hold values that are not finite")
     if made.parts and sum(made.parts) != shape[1]:
         raise MmgrError(f"its parts have {made.parts} columns, and its vectors {shape[1]}")
+    return replace(made, vectors=vectors)
 
 
 def _source(make: Callable[..., Any]) -> str:

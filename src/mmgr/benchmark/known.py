@@ -9,15 +9,16 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, get_args
 
 from mmgr.benchmark import image_rows, poi_rows, trained_rows
 from mmgr.benchmark.concatenation import NAME as CONCATENATION
-from mmgr.benchmark.rows import NAME, Context, Made, Row
+from mmgr.benchmark.rows import NAME, Context, Kind, Made, Row
 from mmgr.errors import ConfigError, MmgrError
 
 GROUP = "mmgr.rows"
 """Entry points of this group are rows, or iterables of rows."""
+_KINDS: tuple[str, ...] = get_args(Kind)
 MAIN = "mmgr"
 """The row that others are compared with."""
 
@@ -97,6 +98,10 @@ def _of_module(word: str) -> list[Row]:
         value = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"--rows {word}: {error}; name a module that Python finds and a row in it.") from error
+    except Exception as error:  # the user's own code may raise anything, and is not ours to mend
+        raise ConfigError(
+            f"--rows {word}: the module {module} cannot be imported: {type(error).__name__}: {error}; mend it."
+        ) from error
     return _checked(value, where=f"--rows {word}")
 
 
@@ -117,11 +122,14 @@ class _Broken:
         raise MmgrError(f"it cannot be loaded: {self.reason}")
 
 
-def _checked(value: Any, *, where: str) -> list[Row]:
-    rows = [value] if isinstance(value, Row) else list(value) if isinstance(value, Iterable) else []
+def _checked(given: Any, *, where: str) -> list[Row]:
+    rows = [given] if isinstance(given, Row) else list(given) if isinstance(given, Iterable) else []
     if not rows or not all(isinstance(row, Row) for row in rows):
-        raise ConfigError(f"{where} is {type(value).__name__}, not a mmgr.benchmark.Row or several of them.")
+        raise ConfigError(f"{where} is {type(given).__name__}, not a mmgr.benchmark.Row or several of them.")
     for row in rows:
         if not re.fullmatch(NAME, row.name) or row.name in {"all", CONCATENATION}:
             raise ConfigError(f"{where}: a row cannot be called {row.name!r}; letters, digits, `.`, `_` and `-` are.")
+        for field, value, kinds in (("kind", row.kind, _KINDS), ("needs", row.needs, (None, *_KINDS))):
+            if value not in kinds:
+                raise ConfigError(f"{where}: row {row.name}: `{field}` is {' or '.join(_KINDS)}, not {value!r}.")
     return rows

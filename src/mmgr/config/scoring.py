@@ -202,6 +202,15 @@ class Evaluate(Section):
     intervals out."""
 
     @model_validator(mode="after")
+    def _has_folds(self) -> Evaluate:
+        if self.splits == () and self.protocol is None:
+            raise ValueError(
+                "`splits` is empty, and there is no `protocol`: nothing would be scored; name a split, such as "
+                "`splits: [blocks]`, or leave `splits` out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _column_is_named(self) -> Evaluate:
         if self.splits is not None and "column" in self.splits and self.column is None:
             raise ValueError("the split `column` needs `column`, the name of the column that holds the folds")

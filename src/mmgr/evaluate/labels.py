@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import CRS, Transformer
 from scipy.stats import skew
 
 from mmgr.config import Task
@@ -19,7 +20,7 @@ from mmgr.evaluate.polygon_labels import polygon_units
 from mmgr.evaluate.raster_labels import read_raster
 from mmgr.evaluate.region_units import region_units
 from mmgr.evaluate.units import Units
-from mmgr.tables import metric_crs
+from mmgr.tables import TRUE_SCALE, areal_scale, crs_name, metric_crs
 
 _SKEWED = 2.0
 """Skewness, that of an exponential distribution, beyond which a logarithm may be wanted."""
@@ -53,12 +54,28 @@ def read_units(task: Task, regions: gpd.GeoDataFrame) -> Units:
         where `transform` asks for one.
     """
     metric_crs(regions.crs, what="regions")
+    _say_distorted(regions)
     chosen = rows_of_groups(task, regions)
     read = {"raster": _raster_units, "point": _point_units, "polygon": polygon_units}
     units = read[task.kind.split("_", maxsplit=1)[0]](task, regions, chosen)
     units = units.checked(where=f"task {task.name}: {task.path}")
     _say_scale(units)
     return units
+
+
+def _say_distorted(regions: gpd.GeoDataFrame) -> None:
+    """Warn of regions in a CRS that does not keep areas, as ones that were not built here may be."""
+    west, south, east, north = regions.total_bounds
+    crs = CRS.from_user_input(regions.crs)
+    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    scale = areal_scale(crs, *to_degrees.transform((west + east) / 2, (south + north) / 2))
+    if abs(scale - 1) > TRUE_SCALE:
+        log.warning(
+            "regions are in %s, which makes areas %.3g times what they are there: distances, and densities by area in "
+            "that CRS, are wrong; bring them into one that keeps areas, such as their UTM zone",
+            crs_name(crs),
+            scale,
+        )
 
 
 def _say_scale(units: Units) -> None:

@@ -17,10 +17,11 @@ from mmgr.errors import LabelError, SplitError
 from mmgr.evaluate.classes import text_of
 from mmgr.evaluate.labels import read_units, rows_of_groups
 from mmgr.evaluate.names import NEVER, fold_names
+from mmgr.evaluate.near import near_polygons
 from mmgr.evaluate.point_labels import PointLabels, read_points
 from mmgr.evaluate.polygon_labels import shared_areas
 from mmgr.evaluate.units import Units
-from mmgr.tables import polygons_only, read_vector, with_geometry
+from mmgr.tables import read_vector, with_geometry
 
 
 def task_units(config: Config, task: Task, regions: gpd.GeoDataFrame) -> Units:
@@ -100,12 +101,14 @@ def _of_points(units: Units, labels: PointLabels, chosen: NDArray[np.int64], col
 def _folds_of(units: Units, frame: gpd.GeoDataFrame, column: str, path: Path) -> NDArray[np.object_]:
     """Return the value of the polygon that shares most area with each unit; empty where there is none."""
     frame = with_geometry(frame, path=path, what="folds")
-    polygons = polygons_only(frame.to_crs(units.geometry.crs), path=path, what="folds")
+    polygons = near_polygons(frame, units.geometry, path=path, what="folds")
     names = fold_names(["" if pd.isna(value) else text_of(value) for value in polygons[column]], column=column)
-    unit, polygon, area = shared_areas(units.geometry.to_numpy(), polygons.geometry.to_numpy())
-    shared = sparse.csr_array((area, (unit, polygon)), shape=(len(units), len(polygons)))
-    folds = np.asarray(names[np.asarray(shared.argmax(axis=1)).ravel()], object)
-    folds[np.asarray(shared.sum(axis=1)).ravel() == 0] = ""
+    folds = np.full(len(units), "", object)
+    if len(polygons):
+        unit, polygon, area = shared_areas(units.geometry.to_numpy(), polygons.geometry.to_numpy())
+        shared = sparse.csr_array((area, (unit, polygon)), shape=(len(units), len(polygons)))
+        some = np.asarray(shared.sum(axis=1)).ravel() > 0
+        folds[some] = names[np.asarray(shared.argmax(axis=1)).ravel()[some]]
     _tell(units.task, folds, column)
     return folds
 

@@ -101,11 +101,13 @@ def check_splits(units: Units, settings: Evaluate, *, edge: float, seed: int) ->
     Raises
     ------
     SplitError
-        If a split cannot be made of these units.
+        If a split cannot be made of these units, or there is none.
     """
     plans = [_plan(kind, units, settings, edge=edge, seed=seed) for kind in _kinds(units, settings)]
     if settings.protocol is not None:
         plans.append(_published(settings.protocol, units))
+    if not plans:
+        raise SplitError(f"task {units.task.name}: there is neither a split nor a protocol; name one in `splits`.")
     for plan in plans:
         warn_of_unseen(units, plan.kind, plan.distinct_folds)
     return plans

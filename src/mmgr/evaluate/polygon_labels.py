@@ -16,9 +16,10 @@ from mmgr.console import log
 from mmgr.errors import LabelError
 from mmgr.evaluate.classes import class_table, one_of, share_table
 from mmgr.evaluate.extent import lonlat_extent
+from mmgr.evaluate.near import near_polygons
 from mmgr.evaluate.region_units import region_units
 from mmgr.evaluate.units import Units, group_of_units
-from mmgr.tables import polygons_only, read_vector, with_geometry
+from mmgr.tables import read_vector, with_geometry
 
 _SHOWN_FAULTS = 5
 _COARSER = 1.01  # of a region's area; less is rounding
@@ -63,9 +64,8 @@ def read_overlaps(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int6
     named = task.columns if isinstance(task.columns, tuple) else ()
     columns = [name for name in (task.column, task.id, *named) if name is not None]
     frame = read_vector(task.path, layer=task.layer, columns=columns, crs=task.crs, what=what)
-    frame = with_geometry(frame, path=task.path, what=what)
-    # after reprojection: it may cross what nearly touched
-    frame = polygons_only(frame.to_crs(regions.crs), path=task.path, what=what)
+    whole = with_geometry(frame, path=task.path, what=what)
+    frame = near_polygons(whole, regions.geometry.iloc[chosen], path=task.path, what=what)
     names = frame[task.id] if task.id is not None else pd.Series(frame.index, frame.index)
     polygons = gpd.GeoDataFrame(
         {"id": names.astype(str).to_numpy(object)}, geometry=frame.geometry.to_numpy(), crs=frame.crs
@@ -74,7 +74,7 @@ def read_overlaps(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int6
     if not len(region):
         raise LabelError(
             f"task {task.name}: {task.path}: labels and regions do not overlap: labels span "
-            f"{lonlat_extent(polygons.total_bounds, regions.crs)}, regions "
+            f"{lonlat_extent(whole.total_bounds, whole.crs)}, regions "
             f"{lonlat_extent(regions.iloc[chosen].total_bounds, regions.crs)}."
         )
     # classes far away, and bad values there, are no concern of these regions
@@ -199,14 +199,26 @@ def units_of_regions(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.i
         one_of(label) if task.label == "class" else label,
         np.minimum(coverage[rows], 1.0),
         classes=overlaps.classes,
-        sources=_coarse(shared[rows], polygon_area, float(np.median(regions.area.to_numpy()))),
+        sources=_coarse(shared[rows], polygon_area, regions.area.to_numpy()[rows]),
     )
 
 
-def _coarse(shared: sparse.csr_array, area: NDArray[np.float64], region: float) -> sparse.csr_array | None:
-    """Return which units take their label from polygons larger than a region; None if there is no such polygon."""
-    met = np.unique(shared.indices)
-    large = met[area[met] > _COARSER * region]
+def _coarse(
+    shared: sparse.csr_array, area: NDArray[np.float64], region_area: NDArray[np.float64]
+) -> sparse.csr_array | None:
+    """Return which units take their label from polygons larger than one of their regions; None without such polygons.
+
+    Parameters
+    ----------
+    shared
+        Area that regions and polygons share, shape ``(u, p)``.
+    area, region_area
+        Area of the polygons, shape ``(p,)``, and of the regions, shape ``(u,)``.
+    """
+    pairs = shared.tocoo()
+    smallest = np.full(len(area), np.inf)
+    np.minimum.at(smallest, pairs.col, region_area[pairs.row])
+    large = np.flatnonzero(area > _COARSER * smallest)
     return sparse.csr_array(shared[:, large]) if len(large) else None
 
 

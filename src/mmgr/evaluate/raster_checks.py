@@ -8,6 +8,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyproj
 import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -23,7 +24,7 @@ _GAPS = (-999, -9999, -99999, -32767, -32768, -(2**31), float(np.finfo(np.float3
 
 
 def raster_crs(task: Task, raster: Any) -> CRS:
-    """Return the CRS that a raster names, or else the task's.
+    """Return the CRS that a raster names, or else the task's; a local one, of no place on Earth, is none.
 
     Raises
     ------
@@ -31,10 +32,12 @@ def raster_crs(task: Task, raster: Any) -> CRS:
         If neither names one, or the task's is none.
     """
     where = f"task {task.name}: {task.path}"
-    if raster.crs is not None:
+    local = raster.crs is not None and pyproj.CRS.from_wkt(raster.crs.to_wkt()).is_engineering
+    if raster.crs is not None and not local:
         return raster.crs
     if task.crs is None:
-        raise LabelError(f"{where} has no CRS; set `crs`, such as EPSG:4326, or write the file with one.")
+        lacks = "has a local CRS, which says nothing of where it lies" if local else "has no CRS"
+        raise LabelError(f"{where} {lacks}; set `crs`, such as EPSG:4326, or write the file with one.")
     try:
         return CRS.from_user_input(task.crs)
     except CRSError:
@@ -42,9 +45,13 @@ def raster_crs(task: Task, raster: Any) -> CRS:
 
 
 def check_raster(task: Task, raster: Any, where: str) -> None:
-    """Refuse a raster without the task's band, or one that is not north-up."""
+    """Refuse a raster without the task's band or without a place, or one that is not north-up."""
     if not 1 <= task.band <= raster.count:
         raise LabelError(f"{where} has {raster.count} band(s), but `band` is {task.band}.")
+    if raster.transform.is_identity:
+        ground = "ground control points alone" if raster.gcps[0] else "no georeference"
+        remedy = "warp it by them with `gdalwarp`" if raster.gcps[0] else "set it with `gdal_edit.py -a_ullr`"
+        raise LabelError(f"{where} has {ground}: it does not say where its cells lie; {remedy} first.")
     if raster.transform.b or raster.transform.d or raster.transform.e > 0:
         raise LabelError(f"{where} is rotated or upside down; make it north-up with `gdalwarp` first.")
 
@@ -70,8 +77,20 @@ def refuse_negative(table: pd.DataFrame, regions: gpd.GeoDataFrame, where: str) 
         )
 
 
+def refuse_infinite(found: Sequence[NDArray[np.float64]], regions: gpd.GeoDataFrame, where: str) -> None:
+    """Refuse values that are infinite, given those that occur in each region, among them the lowest and highest."""
+    if np.isinf(np.concatenate(found)).any():
+        infinite = [(row, values[np.isinf(values)]) for row, values in enumerate(found) if np.isinf(values).any()]
+        row, values = infinite[0]
+        raise LabelError(
+            f"{where} has infinite values under {len(infinite)} region(s), such as {values[0]:g} in region "
+            f"{regions.index[row]}; if that value means 'missing', set the raster's nodata to it: "
+            f"gdal_edit.py -a_nodata {values[0]:g}"
+        )
+
+
 def warn_of_gaps(raster: Any, band: int, found: Sequence[NDArray[np.float64]], where: str) -> None:
-    """Warn of values that look like gaps of a raster that declares no nodata.
+    """Warn of values that look like gaps, of a raster that declares no nodata or another one.
 
     Parameters
     ----------
@@ -80,21 +99,25 @@ def warn_of_gaps(raster: Any, band: int, found: Sequence[NDArray[np.float64]], w
     band
         Number of its band, from 1.
     found
-        Values that occur in regions, among them the lowest and the highest: arrays of which each row is a region, or
-        one array a region.
+        Values that occur in each region, among them the lowest and the highest.
     where
         Task and file, for the message.
     """
-    if raster.nodatavals[band - 1] is not None:
-        return
+    declared = raster.nodatavals[band - 1]
     dtype = np.dtype(raster.dtypes[band - 1])
     highest = np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max
     usual = {*_GAPS, *([float(highest)] if dtype.itemsize > 1 else [])}
-    rows = [row for part in found for row in np.atleast_2d(part)]
-    for value in sorted(usual & {float(value) for row in rows for value in row}):
-        count = sum(bool((row == value).any()) for row in rows)
-        log.warning(
-            "%s holds %g under %d regions and declares no nodata; if that means 'missing', set it: "
-            "gdal_edit.py -a_nodata %g",
-            where, value, count, value,
-        )  # fmt: skip
+    for value in sorted(usual & {float(value) for values in found for value in values}):
+        count = sum(bool((values == value).any()) for values in found)
+        if declared is None:
+            log.warning(
+                "%s holds %g under %d regions and declares no nodata; if that means 'missing', set it: "
+                "gdal_edit.py -a_nodata %g",
+                where, value, count, value,
+            )  # fmt: skip
+        else:
+            log.warning(
+                "%s holds %g under %d regions and declares another value, %g, as nodata; if both mean 'missing', "
+                "write %g in place of %g, with gdal_calc.py for instance",
+                where, value, count, declared, declared, value,
+            )  # fmt: skip

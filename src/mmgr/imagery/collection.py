@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Proj, Transformer
+from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from mmgr.config import Images
@@ -18,12 +18,10 @@ from mmgr.console import log
 from mmgr.errors import ImageryError, RegionError
 from mmgr.imagery.files import ImageFile, SetAside, open_files
 from mmgr.imagery.stretch import Stretch, find_stretch
-from mmgr.tables import counts_metres, metric_crs
+from mmgr.tables import TRUE_SCALE, areal_scale, counts_metres, crs_name, metric_crs
 
 WIDEST = 12.0
 """Degrees of longitude that one UTM zone may be stretched to: two zones."""
-TRUE_SCALE = 0.05
-"""Share by which areas may be wrong in a CRS that is taken for metric."""
 _STEPS = 8
 """Parts of a footprint's edge: a straight edge is bent in another CRS."""
 
@@ -133,7 +131,7 @@ def store_crs(imagery: Imagery, wanted: str | None) -> CRS:
     Raises
     ------
     RegionError
-        If ``wanted`` is unknown or not in metres, or the images are too far apart for one zone.
+        If ``wanted`` is unknown, not in metres or distorts areas, or the images are too far apart for one zone.
     """
     return choose_crs(imagery.lonlat_bounds, wanted, own=imagery.crs, what="the images")
 
@@ -149,7 +147,7 @@ def choose_crs(
     Raises
     ------
     RegionError
-        If ``wanted`` is unknown or not in metres, or the bounds are too wide for one zone.
+        If ``wanted`` is unknown, not in metres or distorts areas, or the bounds are too wide for one zone.
     """
     west, south, east, north = bounds
     centre = ((west + east) / 2 + 180) % 360 - 180, (south + north) / 2
@@ -159,7 +157,13 @@ def choose_crs(
             crs = CRS.from_user_input(wanted)
         except CRSError:
             raise RegionError(f"regions.crs: {wanted!r} is no known CRS; write it like {_code(utm)}.") from None
-        return metric_crs(crs, what="regions.crs", suggestion=f"{_code(utm)} ({utm.name}, where {what} are)")
+        suggestion = f"{_code(utm)} ({utm.name}, where {what} are)"
+        crs = metric_crs(crs, what="regions.crs", suggestion=suggestion)
+        if not _keeps_areas(crs, *centre):
+            raise RegionError(
+                _distorts(crs, *centre, what, "an equal-area one" if east - west > WIDEST else suggestion)
+            )
+        return crs
     if own is not None and counts_metres(own) and _keeps_areas(own, *centre):
         return own
     if east - west > WIDEST:
@@ -201,5 +205,17 @@ def _code(crs: CRS) -> str:
 
 
 def _keeps_areas(crs: CRS, longitude: float, latitude: float) -> bool:
-    scale = Proj(crs).get_factors(longitude, latitude).areal_scale
-    return abs(scale - 1) <= TRUE_SCALE
+    return abs(areal_scale(crs, longitude, latitude) - 1) <= TRUE_SCALE
+
+
+def _distorts(crs: CRS, longitude: float, latitude: float, what: str, suggestion: str) -> str:
+    """Say what is wrong with a CRS that does not keep areas."""
+    scale = areal_scale(crs, longitude, latitude)
+    wrong = (
+        f"makes areas {scale:.3g} times what they are where {what} are: distances and densities would be wrong"
+        if np.isfinite(scale)
+        else f"has no place for {what}"
+    )
+    return (
+        f"regions.crs: {crs_name(crs)} {wrong}; leave it out, or set it to a CRS that keeps areas, e.g. {suggestion}."
+    )

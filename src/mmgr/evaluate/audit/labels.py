@@ -15,9 +15,10 @@ from mmgr.console import quiet
 from mmgr.evaluate.audit.places import percent
 from mmgr.evaluate.audit.records import Finding
 from mmgr.evaluate.audit.sides import Folds, shared_by_sides
+from mmgr.evaluate.near import near_polygons
 from mmgr.evaluate.raster_checks import raster_crs
 from mmgr.evaluate.units import Units
-from mmgr.tables import polygons_only, read_vector, with_geometry
+from mmgr.tables import read_vector, with_geometry
 
 _FINER = 4.0
 """Cells of a raster that are this many times narrower than regions are no coarse label."""
@@ -103,7 +104,7 @@ def _polygons(task: Task, regions: gpd.GeoDataFrame) -> Sources:
         frame = with_geometry(
             read_vector(task.path, layer=task.layer, crs=task.crs, what=what), path=task.path, what=what
         )
-    polygons = polygons_only(frame.to_crs(regions.crs), path=task.path, what=what).geometry.to_numpy()
+        polygons = near_polygons(frame, regions.geometry, path=task.path, what=what).geometry.to_numpy()
     outlines = regions.geometry.to_numpy()
     region, polygon = shapely.STRtree(polygons).query(outlines, predicate="intersects")
     area = shapely.area(shapely.intersection(outlines[region], polygons[polygon]))
