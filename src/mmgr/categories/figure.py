@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -19,8 +17,8 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from mmgr.categories.vectors import CategoryVectors
-from mmgr.console import log
 from mmgr.files import write_aside
+from mmgr.fonts import draw_legibly
 from mmgr.taxonomy import Taxonomy
 
 _GREY = (0.62, 0.62, 0.62, 1.0)
@@ -38,6 +36,17 @@ def category_figure(vectors: CategoryVectors, path: str | Path) -> None:
     The plane is spanned by the two principal components of the vectors at unit length. Dots grow
     with the number of POIs of a category. The file's suffix chooses the format.
     """
+    with write_aside(Path(path)) as aside:
+
+        def save(families: list[str]) -> Figure:
+            with mpl.rc_context({"font.family": families}):
+                return _saved(vectors, aside)
+
+        draw_legibly(save)
+
+
+def _saved(vectors: CategoryVectors, path: Path) -> Figure:
+    """Draw the figure into a file."""
     figure = Figure(figsize=(12, 9), dpi=150)
     canvas = FigureCanvasAgg(figure)
     plane, words = figure.subplots(1, 2, width_ratios=(2.2, 1))
@@ -55,10 +64,10 @@ def category_figure(vectors: CategoryVectors, path: str | Path) -> None:
         ]
         plane.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.01), ncols=6, frameon=False, fontsize=9)
     figure.subplots_adjust(left=0.02, right=0.99, top=0.94, bottom=0.1, wspace=0.03)
-    with _missing_letters(), write_aside(Path(path)) as aside:
-        _list_neighbours(words, canvas, vectors, frequency)
-        _place_labels(plane, canvas, places, size, _labels(vectors, frequency))
-        figure.savefig(aside)
+    _list_neighbours(words, canvas, vectors, frequency)
+    _place_labels(plane, canvas, places, size, _labels(vectors, frequency))
+    figure.savefig(path)
+    return figure
 
 
 def _principal_plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
@@ -200,17 +209,3 @@ def _write_name(
         head = (kept + 1) // 2
         text.set_text(_literal(f"{name[:head].rstrip()}\N{HORIZONTAL ELLIPSIS}{name[head - kept :].lstrip()}"))
     return float((text.get_window_extent(renderer).x1 - frame.x0) / frame.width)
-
-
-@contextmanager
-def _missing_letters() -> Iterator[None]:
-    """Say once, rather than once a letter, that the fonts installed here lack some letters."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    glyphs = [item for item in caught if "missing from font" in str(item.message)]
-    if glyphs:
-        log.warning("no font here has all letters of the category names; the picture shows boxes for them")
-    for item in caught:
-        if item not in glyphs:
-            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmgr.files import write_aside
+from mmgr.fonts import draw_legibly
 
 DPI = 150
 WIDTH = 10.0
@@ -25,7 +26,6 @@ SERIES = (MAIN, "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's colours, which colour-blind people can tell apart."""
 
 _STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure everywhere
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
@@ -52,15 +52,25 @@ _STYLE = {
 
 
 def draw_png(width: float, height: float, draw: Callable[[Figure], None], *, constrained: bool = True) -> bytes:
-    """Draw a figure of some inches in the house style, without any global state of pyplot."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-        FigureCanvasAgg(figure)
-        if constrained:
-            figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1, wspace=0.04, hspace=0.06)
-        draw(figure)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", metadata={"Software": None})
+    """Draw a figure of some inches in the house style, without any global state of pyplot.
+
+    Where names have letters of other scripts, ``draw`` is called a second time.
+    """
+    stream = io.BytesIO()
+
+    def save(families: list[str]) -> Figure:
+        with mpl.rc_context(_STYLE | {"font.family": families}):
+            figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+            FigureCanvasAgg(figure)
+            if constrained:
+                figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1, wspace=0.04, hspace=0.06)
+            draw(figure)
+            stream.seek(0)
+            stream.truncate()
+            figure.savefig(stream, format="png", metadata={"Software": None})
+        return figure
+
+    draw_legibly(save)
     return stream.getvalue()
 
 
