@@ -174,6 +174,15 @@ def test_a_crs_that_distorts_areas_is_refused_even_where_it_is_asked_for() -> No
     assert choose_crs((2.2, 48.8, 2.4, 48.9), "EPSG:2154", what="the POIs") == CRS.from_epsg(2154)
 
 
+def test_a_national_crs_that_is_a_little_off_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Statistics Canada's Lambert is true at 49 and 77 degrees, and makes areas larger south of that."""
+    south = (-82.8, 41.8, -82.4, 42.2)
+    with caplog.at_level("WARNING", "mmgr"):
+        assert choose_crs(south, "EPSG:3347", what="the POIs") == CRS.from_epsg(3347)
+    assert "makes areas 1.07 times what they are where the POIs are" in caplog.text
+    assert "EPSG:32617" in caplog.text
+
+
 def test_images_too_far_apart_ask_for_a_crs(write_image: Write, noise: Noise) -> None:
     for number, longitude in enumerate((-120, -100)):
         transform = Affine(1e-5, 0, longitude, 0, -1e-5, 34)

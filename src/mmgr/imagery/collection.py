@@ -22,6 +22,8 @@ from mmgr.tables import TRUE_SCALE, areal_scale, counts_metres, crs_name, metric
 
 WIDEST = 12.0
 """Degrees of longitude that one UTM zone may be stretched to: two zones."""
+MOST_SCALE = 0.2
+"""Share by which areas may be wrong in a CRS that the user names: a country's own may be off at its edges."""
 _STEPS = 8
 """Parts of a footprint's edge: a straight edge is bent in another CRS."""
 
@@ -131,7 +133,7 @@ def store_crs(imagery: Imagery, wanted: str | None) -> CRS:
     Raises
     ------
     RegionError
-        If ``wanted`` is unknown, not in metres or distorts areas, or the images are too far apart for one zone.
+        If ``wanted`` is unknown, not in metres or far from keeping areas, or the images are too far apart for one zone.
     """
     return choose_crs(imagery.lonlat_bounds, wanted, own=imagery.crs, what="the images")
 
@@ -147,7 +149,7 @@ def choose_crs(
     Raises
     ------
     RegionError
-        If ``wanted`` is unknown, not in metres or distorts areas, or the bounds are too wide for one zone.
+        If ``wanted`` is unknown, not in metres or far from keeping areas, or the bounds are too wide for one zone.
     """
     west, south, east, north = bounds
     centre = ((west + east) / 2 + 180) % 360 - 180, (south + north) / 2
@@ -159,10 +161,7 @@ def choose_crs(
             raise RegionError(f"regions.crs: {wanted!r} is no known CRS; write it like {_code(utm)}.") from None
         suggestion = f"{_code(utm)} ({utm.name}, where {what} are)"
         crs = metric_crs(crs, what="regions.crs", suggestion=suggestion)
-        if not _keeps_areas(crs, *centre):
-            raise RegionError(
-                _distorts(crs, *centre, what, "an equal-area one" if east - west > WIDEST else suggestion)
-            )
+        _check_areas(crs, *centre, what, "an equal-area one" if east - west > WIDEST else suggestion)
         return crs
     if own is not None and counts_metres(own) and _keeps_areas(own, *centre):
         return own
@@ -208,14 +207,22 @@ def _keeps_areas(crs: CRS, longitude: float, latitude: float) -> bool:
     return abs(areal_scale(crs, longitude, latitude) - 1) <= TRUE_SCALE
 
 
-def _distorts(crs: CRS, longitude: float, latitude: float, what: str, suggestion: str) -> str:
-    """Say what is wrong with a CRS that does not keep areas."""
+def _check_areas(crs: CRS, longitude: float, latitude: float, what: str, suggestion: str) -> None:
+    """Refuse a CRS that the user names and that is far from keeping areas; a national one may be a little off."""
     scale = areal_scale(crs, longitude, latitude)
+    if abs(scale - 1) <= TRUE_SCALE:
+        return
     wrong = (
-        f"makes areas {scale:.3g} times what they are where {what} are: distances and densities would be wrong"
+        f"makes areas {scale:.3g} times what they are where {what} are"
         if np.isfinite(scale)
         else f"has no place for {what}"
     )
-    return (
-        f"regions.crs: {crs_name(crs)} {wrong}; leave it out, or set it to a CRS that keeps areas, e.g. {suggestion}."
-    )
+    if abs(scale - 1) > MOST_SCALE or not np.isfinite(scale):
+        raise RegionError(
+            f"regions.crs: {crs_name(crs)} {wrong}: distances and densities would be wrong; leave it out, or set it to "
+            f"a CRS that keeps areas, e.g. {suggestion}."
+        )
+    log.warning(
+        "regions.crs: %s %s: densities are off by as much; a CRS that keeps areas is %s",
+        crs_name(crs), wrong, suggestion,
+    )  # fmt: skip
