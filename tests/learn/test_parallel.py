@@ -214,3 +214,14 @@ def test_a_look_at_labels_can_be_sent_to_the_process_that_takes_it(city_yaml: Pa
     wanted = probe.score(features[:, :2], features)
     assert set(wanted) == {"r2_population", "r2_population_image"}
     assert sent.score(features[:, :2], features) == wanted
+
+
+def test_a_look_at_labels_waits_for_no_published_protocol(city_yaml: Path) -> None:
+    text = city_yaml.read_text().replace("epochs: 2", "epochs: 2, probe_every: 1")
+    city_yaml.write_text(text)
+    run = mmgr.Run(city_yaml)
+    run.do("build")
+    alone = run.config.evaluate.model_copy(update={"splits": (), "protocol": "cityrep"})
+    probe = _label_probe(run.config.model_copy(update={"evaluate": alone}), RegionStore(run.layout.regions))
+    ((_, asked),) = probe.score.args[0]
+    assert (asked.splits, asked.protocol) == (("blocks",), None)

@@ -143,20 +143,24 @@ def _check_nothing_is_lost(layout: Layout) -> None:
 
 
 def _label_probe(config: Config, store: RegionStore) -> LabelProbe | None:
-    """Make the look at labels that the configuration asks for: ridge under the first split and seed of `evaluate`."""
+    """Make the look at labels that the configuration asks for: ridge under the first split and seed of `evaluate`.
+
+    Under spatial blocks where `evaluate` has a published protocol and no split.
+    """
     if config.pretrain.probe_every is None or not config.tasks:
         return None
     from mmgr.evaluate import check_splits, task_units  # noqa: PLC0415 - a run that does not ask for it needs none
     from mmgr.learn.label_probe import LabelProbe  # noqa: PLC0415
 
+    # a published protocol has a probe and seeds of its own, for which no epoch waits
+    asked = config.evaluate.model_copy(update={"protocol": None, "splits": config.evaluate.splits or None})
     one = {"probes": ("ridge",), "seeds": 1}
     tasks = []
     with quiet():  # the stage `evaluate` tells it all
         for task in config.tasks:
             units = task_units(config, task, store.regions)
-            first = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)[0].kind
-            tasks.append((units, config.evaluate.model_copy(update={**one, "splits": (first,)})))
-
+            first = check_splits(units, asked, edge=store.info.edge, seed=config.seed)[0].kind
+            tasks.append((units, asked.model_copy(update={**one, "splits": (first,)})))
     labelled = np.unique(np.concatenate([units.weights.indices for units, _ in tasks]))
     score = partial(_score, tasks, store.info.edge, config.seed)
     return LabelProbe(config.pretrain.probe_every, labelled.astype(np.int64), score)
