@@ -3,6 +3,9 @@
     python benchmarks/worlds.py --folder ../runs/worlds --seeds 1 2 3 4 5 --write docs/results/benchmark-made.md \
         --json benchmarks/results/2026-11-29-worlds.json
 
+    for size in 62 66; do python benchmarks/worlds.py --folder ../runs/worlds-$size --seeds 4 --rows mmgr \
+        --batch-size $size --json benchmarks/results/2026-11-29-worlds-$size.json; done
+
 Each world has cities, labels, trainings and folds of its own, so that worlds are independent, which folds of one
 place are not: differences are paired by world, and their intervals are Student's. What ended is not repeated.
 """
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=900)
     parser.add_argument("--cities", type=int, default=3, help="of each world, which share the regions")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=64, help="another one is another training of the same rows")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME")
     parser.add_argument("--write", type=Path, help="the page, with its two marks")
     parser.add_argument("--json", type=Path, help="file for all numbers")
@@ -105,7 +109,7 @@ def benchmark(seed: int, arguments: argparse.Namespace) -> Benchmark:
         write_city(folder, settings)
     content: dict[str, Any] = yaml.safe_load((folder / "city.yaml").read_text(encoding="utf-8"))
     content |= {"seed": seed, "evaluate": {"seeds": 1, "probes": ["ridge"], "intervals": []}}
-    content["pretrain"] |= {"epochs": arguments.epochs}
+    content["pretrain"] |= {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
     # the same labels over larger units: they tell nothing else of the rows
     content["tasks"] = [task for task in content["tasks"] if task["name"] != "population_of_tracts"]
     path = folder / "benchmark.yaml"
