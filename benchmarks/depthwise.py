@@ -2,7 +2,7 @@
 
     python benchmarks/depthwise.py --json benchmarks/results/2026-11-29-depthwise.json
 
-Steps are of the encoder alone, in float32, on random views.
+Steps are of the encoder alone on random views; `--precision bf16` is for processors that compute in bfloat16.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--encoder", default=SHIPPED_ENCODER)
     parser.add_argument("--views", type=int, default=128, help="in a step: two of each region")
     parser.add_argument("--crops", type=int, nargs="+", default=[48, 64, 96, 112, 128])
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="file for all numbers")
     arguments = parser.parse_args()
@@ -53,12 +54,13 @@ def main() -> None:
             "machine": measured_on,
         }
         facts |= {"software": software("torch", "timm"), "encoder": arguments.encoder, "views": arguments.views}
+        facts |= {"precision": arguments.precision}
         facts |= {"threads": torch.get_num_threads(), "sizes": found}
         arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def step(arguments: argparse.Namespace, crop: int, *, quick: bool) -> Callable[[], None]:
-    """Return a training step in float32 of an encoder that has taken one."""
+    """Return a training step of an encoder that has taken one."""
     torch.manual_seed(0)
     encoder = timm.create_model(arguments.encoder, num_classes=0).to(memory_format=torch.channels_last).train()
     if quick:
@@ -67,7 +69,9 @@ def step(arguments: argparse.Namespace, crop: int, *, quick: bool) -> Callable[[
 
     def take() -> None:
         encoder.zero_grad()
-        encoder(views).square().mean().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
+            features = encoder(views)
+        features.float().square().mean().backward()
 
     take()
     return take

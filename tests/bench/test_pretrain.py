@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mmgr import cli
-from mmgr.bench.pretrain import bench_pretrain
+from mmgr.bench.pretrain import Published, bench_pretrain
 from mmgr.bench.published import PublishedStep, PublishedViews
 from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio
 from mmgr.bench.sample import CATEGORIES, category_table, sample_store
@@ -120,7 +120,9 @@ def test_the_clock_of_a_training_sees_as_many_batches_read_as_trained_on(monkeyp
     assert found[1] - found[0] == 2
 
 
-def test_the_clock_of_the_published_way_sees_views_made_and_no_worker_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_of_the_published_way_sees_views_made_and_no_worker_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sources: list[PublishedViews] = []
     made: list[int] = []
     alive: list[bool] = []
@@ -142,8 +144,11 @@ def test_the_clock_of_the_published_way_sees_views_made_and_no_worker_end(monkey
 
     monkeypatch.setattr("mmgr.bench.pretrain.PublishedViews", Views)
     monkeypatch.setattr("mmgr.bench.pretrain.Stopwatch", Watch)
-    small = {"encoder": "test_resnet", "crop": 32, "batch": 4, "pixels": 32}
-    bench_pretrain(**small, steps=1, rounds=1, device="cpu", reference_steps=3, workers=1)
+    store = sample_store(tmp_path, 4, pixels=32)
+    np.save(tmp_path / "patches.npy", np.stack([patches[0] for patches in store.patches(range(4))]))
+    pois, table = PoiBatch.from_bags(store.bags, CATEGORIES), category_table()
+    cpu = torch.device("cpu")
+    Published(tmp_path / "patches.npy", pois, "test_resnet", 32, table, cpu, steps=3, workers=1).measure()
     assert made == [4 * (1 + 2), 4 * (1 + 2 + 3)]  # one warms up, two are ahead, three are timed
     assert alive == [True]
     assert not multiprocessing.active_children()

@@ -22,6 +22,7 @@ from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.quantised import EncoderInFloat32, cosines, quantised_encoder
 from mmgr.learn.recipes import RECIPES, Recipe
 from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER
+from mmgr.memory import kept_memory
 from mmgr.stages import peak_rss_mb
 from mmgr.store import RegionStore
 
@@ -154,6 +155,7 @@ def _embed(
     return watch.stop(len(store))
 
 
+@kept_memory()
 def _forward(model: MultiModalModel, device: torch.device, regions: int) -> Span:
     model = model.to(device).eval()
     views = torch.randn(min(BATCH, regions), model.bands, model.whole_edge, model.whole_edge, device=device)

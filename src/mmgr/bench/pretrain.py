@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mmgr.bench.machine import machine, software
 from mmgr.bench.published import PublishedStep, PublishedViews
@@ -23,8 +27,10 @@ from mmgr.learn.data import READ_AHEAD, Batch, Batches
 from mmgr.learn.devices import choose_device, uses_bfloat16
 from mmgr.learn.manners import quiet_lightning
 from mmgr.learn.model import MultiModalModel, seeded_model
+from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.recipes import RECIPES, Recipe
 from mmgr.learn.training import Training
+from mmgr.memory import kept_memory
 from mmgr.stages import peak_rss_mb
 
 WARM_UP = 1
@@ -52,8 +58,9 @@ def bench_pretrain(
 
     All clocks run in the middle of an epoch: while they do, as many batches are read, or made, as are trained on.
     *Bare* is the same model, batch, precision, losses and optimiser on random views that lie in memory.
-    *Reference* is the published way (:mod:`mmgr.bench.published`). The monitor's readings, which are part of the
-    model's losses, are in both of the first two; checkpoints and held-out regions, which epochs end with, are in none.
+    *Reference* is the published way (:mod:`mmgr.bench.published`), in a process of its own. The monitor's readings,
+    which are part of the model's losses, are in both of the first two; checkpoints and held-out regions, which epochs
+    end with, are in none.
 
     Parameters
     ----------
@@ -109,8 +116,10 @@ def bench_pretrain(
         if reference_steps:
             images = folder / "patches.npy"
             np.save(images, sample_patches(pixels))
-            published = _Published(PublishedStep(encoder, crop, table, place), training.batches, place)
-            ways["reference"] = partial(published.measure, images, crop=crop, steps=reference_steps, workers=workers)
+            pois = next(iter(training.batches.epoch(0))).pois
+            ways["reference"] = Published(
+                images, pois, encoder, crop, table, place, steps=reference_steps, workers=workers
+            ).alone
         found = in_turns(rounds, ways)
     result: dict[str, Any] = {
         "regions_per_second": median_rate(found["real"]),
@@ -176,6 +185,7 @@ class _Bare:
         self._model, self._device = model, device
         self._batches = batches
 
+    @kept_memory()
     def measure(self, steps: int) -> Span:
         """Train on the same random views, step by step."""
         recipe = self._batches.recipe
@@ -203,24 +213,41 @@ class _Bare:
         return watch.stop(steps * recipe.batch_size)
 
 
-class _Published:
-    """The published way, with the POIs of the same regions."""
+@dataclass(frozen=True)
+class Published:
+    """The published way, with the POIs of regions that ours is trained on."""
 
-    def __init__(self, step: PublishedStep, batches: Batches, device: torch.device) -> None:
-        self._step, self._batches, self._device = step, batches, device
+    images: Path
+    """Array file of patches."""
+    pois: PoiBatch
+    """Of a batch."""
+    encoder: str
+    crop: int
+    table: NDArray[np.float32]
+    device: torch.device
+    steps: int
+    workers: int
 
-    def measure(self, images: Path, *, crop: int, steps: int, workers: int) -> Span:
+    def alone(self) -> Span:
+        """Measure it as the program of its own that it is, whose memory is not as ours has left it."""
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            return process.submit(self._on_threads, torch.get_num_threads()).result()
+
+    def _on_threads(self, threads: int) -> Span:
+        torch.set_num_threads(threads)
+        return self.measure()
+
+    def measure(self) -> Span:
         """Train on views that workers make; the time in which they start and end is not counted."""
-        size = self._batches.recipe.batch_size
-        pois = next(iter(self._batches.epoch(0))).pois
-        watch = Stopwatch(self._device)
-        made = PublishedViews(images, crop=crop, batch=size, steps=WARM_UP + steps, workers=workers)
+        watch, size = Stopwatch(self.device), len(self.pois)
+        trained = PublishedStep(self.encoder, self.crop, self.table, self.device)
+        made = PublishedViews(self.images, crop=self.crop, batch=size, steps=WARM_UP + self.steps, workers=self.workers)
         with closing(made) as views:
             for _ in range(WARM_UP):
-                self._step.step(next(views), pois)
+                trained.step(next(views), self.pois)
             views.wait()
             watch.start()
-            for _ in range(steps):
-                self._step.step(next(views), pois)
+            for _ in range(self.steps):
+                trained.step(next(views), self.pois)
             views.wait()
-            return watch.stop(steps * size)
+            return watch.stop(self.steps * size)

@@ -20,6 +20,7 @@ from mmgr.learn.augment import make_views, seeded_draw
 from mmgr.learn.data import Batch, Batches, Purpose, seed_for
 from mmgr.learn.devices import choose_device
 from mmgr.learn.recipes import Augmentation, Recipe
+from mmgr.memory import kept_memory
 
 PARTNERS = 20
 """Purpose of the random numbers that choose partners; those of :class:`mmgr.learn.data.Purpose` are smaller."""
@@ -69,6 +70,7 @@ def partner_patches(batches: Batches, rows: np.ndarray, random: np.random.Genera
     return torch.from_numpy(np.stack([dates[random.integers(len(dates))] for dates in views]))
 
 
+@kept_memory()
 def train(objective: Objective, batches: Batches, recipe: Recipe, *, seed: int, device: str, what: str) -> None:
     """Train for the recipe's epochs with its optimiser; the networks end on the CPU, in evaluation mode.
 

@@ -130,8 +130,8 @@ def make_views(patches: Tensor, parameters: ViewParameters, crop: int) -> Tensor
     Views, shape ``(B, C, crop, crop)``, float32.
     """
     parameters = parameters.to(patches.device)
-    images = patches.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W), 0 .. 1
-    return normalise(recolour(resize(images, parameters, crop), parameters))
+    images = patches.permute(0, 3, 1, 2).float().div_(255)  # (B, C, H, W), 0 .. 1
+    return normalise_(recolour(resize(images, parameters, crop), parameters))
 
 
 def seeded_draw(size: int, choices: Augmentation, seed: np.random.SeedSequence) -> ViewParameters:
@@ -211,8 +211,13 @@ def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
 
 def normalise(images: Tensor) -> Tensor:
     """Centre and scale bands of values 0 .. 1: by ImageNet's mean and spread for three, by 0.5 and 0.25 otherwise."""
+    return normalise_(images.clone())
+
+
+def normalise_(images: Tensor) -> Tensor:
+    """Do what :func:`normalise` does in the images' own memory."""
     mean, std = (images.new_tensor(values)[:, None, None] for values in band_statistics(images.shape[1]))
-    return (images - mean) / std
+    return images.sub_(mean).div_(std)
 
 
 def band_statistics(bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

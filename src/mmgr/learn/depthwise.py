@@ -1,8 +1,11 @@
-"""Depthwise convolutions whose gradient is fast on a CPU where maps are smaller than kernels.
+"""Depthwise convolutions whose gradients are fast on a CPU where oneDNN has no fast way.
 
-The last stages of small encoders, on views of 64 pixels, have maps of 2 x 2 and 4 x 4 cells and kernels of 5 x 5. For
-the weights' gradient of such a layer oneDNN has no fast way: eight layers of EfficientNet-Lite0 took nearly half of a
-training step. But kernel and map meet in few places there, and the gradient is a sum of products for each.
+*Maps smaller than kernels.* The last stages of small encoders, on views of 64 pixels, have maps of 2 x 2 and 4 x 4
+cells and kernels of 5 x 5. Eight such layers of EfficientNet-Lite0 took nearly half of a training step by the weights'
+gradient. But kernel and map meet in few places there, and the gradient is a sum of products for each.
+
+*bfloat16.* Steps of more than a cell, and kernels of more than three, have fast gradients in float32 alone. So their
+numbers are turned to float32 for the gradients, which are the more exact, too.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from timm.layers import Conv2dSame, pad_same
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
-from torch.nn.grad import conv2d_input
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 Pair = tuple[int, int]
 
@@ -66,27 +69,28 @@ class _Convolve(torch.autograd.Function):
     """A depthwise convolution without bias."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, small: bool) -> Tensor:  # noqa: FBT001
         ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding = stride, padding
+        ctx.stride, ctx.padding, ctx.small = stride, padding, small
         return conv2d(x, weight, None, stride, padding, 1, len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         x, weight = ctx.saved_tensors
         to_x = to_weight = None
+        # under autocast the gradient is in the precision that the convolution had
+        gradient, usual = gradient.float(), (ctx.stride, ctx.padding, 1, len(weight))
         if ctx.needs_input_grad[0]:
-            # under autocast the gradient is in the precision that the convolution had
-            kernel = weight.to(gradient.dtype)
-            given = conv2d_input(  # type: ignore[no-untyped-call]
-                x.shape, kernel, gradient, ctx.stride, ctx.padding, 1, len(weight)
-            )
+            given = conv2d_input(x.shape, weight.float(), gradient, *usual)  # type: ignore[no-untyped-call]
             to_x = given.to(x.dtype)
         if ctx.needs_input_grad[1]:
-            found = weight_gradient(x, gradient, weight.shape[2:], ctx.stride, ctx.padding)
+            if ctx.small:
+                found = weight_gradient(x, gradient, weight.shape[2:], ctx.stride, ctx.padding)
+            else:
+                found = conv2d_weight(x.float(), weight.shape, gradient, *usual)  # type: ignore[no-untyped-call]
             to_weight = found.to(weight.dtype)
-        return to_x, to_weight, None, None
+        return to_x, to_weight, None, None, None
 
 
 def _is_depthwise(module: nn.Conv2d) -> bool:
@@ -99,10 +103,18 @@ def _is_depthwise(module: nn.Conv2d) -> bool:
     )
 
 
+def _is_small(module: nn.Conv2d, x: Tensor) -> bool:
+    """Say whether maps, shape ``(B, C, H, W)``, are smaller than the kernel."""
+    return min(x.shape[-2:]) < max(module.kernel_size)
+
+
 def _is_quicker(module: nn.Conv2d, x: Tensor) -> bool:
-    small = min(x.shape[-2:]) < max(module.kernel_size)
-    trains = module.training and torch.is_grad_enabled() and x.device.type == "cpu"
-    return small and trains and not torch.compiler.is_compiling()
+    if not (module.training and torch.is_grad_enabled() and x.device.type == "cpu") or torch.compiler.is_compiling():
+        return False
+    if _is_small(module, x):
+        return True
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return (autocast or x.dtype == torch.bfloat16) and (max(module.kernel_size) > 3 or max(module.stride) > 1)
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -112,7 +124,7 @@ class DepthwiseConv2d(nn.Conv2d):
         """Convolve, shape ``(B, C, H, W)`` to ``(B, C, h, w)``."""
         if not _is_quicker(self, x):
             return super().forward(x)
-        return cast("Tensor", _Convolve.apply(x, self.weight, self.stride, self.padding))
+        return cast("Tensor", _Convolve.apply(x, self.weight, self.stride, self.padding, _is_small(self, x)))
 
 
 class DepthwiseConv2dSame(Conv2dSame):  # type: ignore[misc]  # timm's have no types here
@@ -123,7 +135,7 @@ class DepthwiseConv2dSame(Conv2dSame):  # type: ignore[misc]  # timm's have no t
         if not _is_quicker(self, x):
             return cast("Tensor", super().forward(x))
         padded = pad_same(x, self.kernel_size, self.stride, self.dilation)
-        return cast("Tensor", _Convolve.apply(padded, self.weight, self.stride, (0, 0)))
+        return cast("Tensor", _Convolve.apply(padded, self.weight, self.stride, (0, 0), _is_small(self, x)))
 
 
 _QUICK: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: DepthwiseConv2d, Conv2dSame: DepthwiseConv2dSame}

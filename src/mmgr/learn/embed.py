@@ -14,13 +14,14 @@ from torch.nn.functional import interpolate
 from mmgr.components import Components
 from mmgr.console import track
 from mmgr.errors import ArtefactError
-from mmgr.learn.augment import normalise
+from mmgr.learn.augment import normalise_
 from mmgr.learn.data import prefetched
 from mmgr.learn.devices import choose_device
 from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.places import patch_frames
 from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.recipes import Recipe
+from mmgr.memory import kept_memory
 from mmgr.store import RegionStore
 
 Rows = NDArray[np.int64]
@@ -58,6 +59,7 @@ MOST_COMPONENTS = 256
 """Components that are kept of an image's features before groups are taken apart."""
 
 
+@kept_memory()
 def embed(
     model: MultiModalModel,
     store: RegionStore,
@@ -196,11 +198,12 @@ def _slices(patches: NDArray[np.uint8], batch: int) -> Iterator[NDArray[np.uint8
 
 def whole_views(patches: Tensor, edge: int) -> Tensor:
     """Resize and normalise patches, shape ``(B, H, W, C)`` to ``(B, C, edge, edge)``."""
-    images = patches.permute(0, 3, 1, 2).float().div_(255)
+    # band by band it is resized nearly twice as fast, and to the same bits
+    images = patches.permute(0, 3, 1, 2).contiguous().float().div_(255)
     if images.shape[-2:] != (edge, edge):
         # the filter of the views, which has one pass less to make where all patches are seen whole
         images = interpolate(images, size=(edge, edge), mode="bilinear", antialias=True)
-    return normalise(images)
+    return normalise_(images)
 
 
 def _filled(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:

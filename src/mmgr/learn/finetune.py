@@ -36,6 +36,7 @@ from mmgr.learn.label_probe import image_features
 from mmgr.learn.layers import keep_statistics
 from mmgr.learn.learner import Learner
 from mmgr.learn.model import MultiModalModel
+from mmgr.memory import kept_memory
 from mmgr.store import RegionStore
 
 SHOWN = 4
@@ -112,6 +113,7 @@ class FineTuner:
         whole = {"area": (1.0, 1.0), "ratio": (1.0, 1.0), "gray": 0.0, "jitter": 0.0}
         self.views = model.recipe.augmentation.model_copy(update=whole)
 
+    @kept_memory()
     def fold(self, train: Rows, stop: Rows, wanted: Rows, *, start: Start, seed: int) -> FoldResult:
         """Fine-tune on some units and predict others.
 

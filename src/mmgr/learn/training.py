@@ -38,6 +38,7 @@ from mmgr.learn.parallel import trainer_options
 from mmgr.learn.places import seen_in_views
 from mmgr.learn.resume import training_hash
 from mmgr.learn.together import NOBODY_ELSE, Member
+from mmgr.memory import kept_memory
 
 
 class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no types here
@@ -94,6 +95,7 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
             self.monitor.write(self.folder / "monitor.csv")  # a kill may have come between the two
 
     @quiet_lightning()
+    @kept_memory()
     def run(self, device: torch.device) -> None:
         """Train all epochs that are not done."""
         if self.tensorboard and self.member.writes:
