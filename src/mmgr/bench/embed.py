@@ -79,7 +79,8 @@ def bench_embed(
     choices = {"encoder": encoder, "weights": weights, "crop": crop}
     recipe = Recipe.model_validate(RECIPES["mmgr"].model_dump() | choices)
     measured_on = machine()
-    with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet():
+    # kept over all turns: of a few regions, asking for memory would be much of a turn, as of a city it is not
+    with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet(), kept_memory():
         model = seeded_model(recipe, category_table(seed), 3, seed).eval()
         store = sample_store(Path(name), regions, pixels=pixels, seed=seed)
         if weights == "random":
@@ -155,7 +156,6 @@ def _embed(
     return watch.stop(len(store))
 
 
-@kept_memory()
 def _forward(model: MultiModalModel, device: torch.device, regions: int) -> Span:
     model = model.to(device).eval()
     views = torch.randn(min(BATCH, regions), model.bands, model.whole_edge, model.whole_edge, device=device)
