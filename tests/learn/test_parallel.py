@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kills
+import members
 import numpy as np
 import pytest
 import torch
@@ -21,10 +23,10 @@ from learn_samples import Vectors, make_store, small_recipe
 import mmgr
 from mmgr import cli
 from mmgr.actions.pretrain import _label_probe
-from mmgr.errors import ConfigError
+from mmgr.errors import ConfigError, MmgrError
 from mmgr.learn import data
 from mmgr.learn.data import Batches
-from mmgr.learn.model import seeded_model
+from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.parallel import check_agreement, check_devices, has_batch_norm, share_statistics
 from mmgr.learn.pretrain import pretrain
 from mmgr.learn.together import NOBODY_ELSE, Member
@@ -107,6 +109,37 @@ def test_machines_that_share_a_folder_train_as_one_process(without_batch_norm: P
     assert status.up_to_date
     with pytest.raises(ConfigError, match=r"several machines train together in `pretrain`; run the other stages"):
         mmgr.Run(two, processes=Processes(1, 2, 0, "localhost:1")).all()
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_some_are_killed_end_with_the_same_bits(
+    tmp_path: Path, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path / "regions.lance", 20)
+    recipe = small_recipe(encoder="test_convnext", epochs=kills.EPOCHS)
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))  # workers find `members`
+
+    def train(name: str) -> MultiModalModel:
+        pair = {"device": "cpu", "checkpoint_every": "2 steps", "processes": Processes(2)}
+        return pretrain(store, vectors, recipe, folder=tmp_path / name, seed=3, **pair)
+
+    straight = train("straight").state_dict()
+    points = (
+        members.the_second_dies_at_once,
+        members.the_first_dies_in_an_epoch,
+        members.the_first_dies_while_it_writes,
+    )
+    for point in points:
+        with monkeypatch.context() as killing:
+            killing.setattr("mmgr.learn.pretrain._take_part", point)
+            with pytest.raises(MmgrError, match=r"of 2 on this machine was killed"):
+                train("killed")
+    found = train("killed").state_dict()
+    assert found.keys() == straight.keys()
+    assert all(torch.equal(found[name], straight[name]) for name in straight)
+    one, other = curve(tmp_path / "straight"), curve(tmp_path / "killed")
+    assert all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
 
 
 @pytest.mark.slow
