@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--cities", type=int, default=3, help="of each world, which share the regions")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=64, help="another one is another training of the same rows")
+    parser.add_argument("--group-offsets", action="store_true", help="probes of all rows have an offset for each city")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME")
     parser.add_argument("--write", type=Path, help="the page, with its two marks")
     parser.add_argument("--json", type=Path, help="file for all numbers")
@@ -84,6 +85,7 @@ def main() -> None:
             "machine": machine(),
             "regions": arguments.regions,
             "cities": arguments.cities,
+            "group_offsets": arguments.group_offsets,
             "shared": dict(worlds[0].found.shared),
             "worlds": [
                 {
@@ -109,6 +111,7 @@ def benchmark(seed: int, arguments: argparse.Namespace) -> Benchmark:
         write_city(folder, settings)
     content: dict[str, Any] = yaml.safe_load((folder / "city.yaml").read_text(encoding="utf-8"))
     content |= {"seed": seed, "evaluate": {"seeds": 1, "probes": ["ridge"], "intervals": []}}
+    content["evaluate"]["group_offsets"] = arguments.group_offsets
     content["pretrain"] |= {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
     # the same labels over larger units: they tell nothing else of the rows
     content["tasks"] = [task for task in content["tasks"] if task["name"] != "population_of_tracts"]

@@ -21,7 +21,7 @@ NAME = "best-image+best-poi"
 """As the tables have it."""
 
 Tables = Mapping[str, NDArray[np.float32]]
-"""Vectors of units by row, shape ``(u, d)`` each."""
+"""What probes see of units by row (:meth:`mmgr.evaluate.Units.inputs`), shape ``(u, d)`` each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,9 @@ def _of_fold(
     inner = plan.inner(units, train, inner_seed)
     best = [best_of(units, tables, plan, train, inner, inner_seed) for tables in groups]
     both = [tables[name] for tables, name in zip(groups, best, strict=True)]
-    X, parts = np.hstack(both), tuple(table.shape[1] for table in both)
+    vectors = [units.vectors_of(table) for table in both]
+    X = np.hstack([*vectors[:-1], both[-1]])
+    parts = units.input_parts(tuple(table.shape[1] for table in vectors), X.shape[1])
     model = make_probe(probe, seed=seed, kind=task.label, loss=task.loss, parts=parts)
     return best, model.fit(X[train], y[train], inner=inner).predict(X[test])
 
@@ -120,7 +122,7 @@ def _inner_score(units: Units, X: NDArray[np.float32], plan: SplitPlan, train: R
     y, task = units.target, units.task
     guess = np.full((len(train), *y.shape[1:]), np.nan)
     for fit, held in inner:
-        model = make_probe("ridge", seed=seed, kind=task.label, loss=task.loss)
+        model = make_probe("ridge", seed=seed, kind=task.label, loss=task.loss, parts=units.input_parts((), X.shape[1]))
         some = train[fit]
         guess[held] = model.fit(X[some], y[some], inner=plan.inner(units, some, seed)).predict(X[train[held]])
     seen = np.isfinite(guess.reshape(len(guess), -1)).all(axis=1)

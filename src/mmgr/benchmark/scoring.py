@@ -73,7 +73,7 @@ class Scorer:
         -------
         Scores with differences, and by split how often the concatenation chose each row.
         """
-        tables = {row.name: units.features(row.vectors) for row in rows}
+        tables = {row.name: units.inputs(row.vectors) for row in rows}
         keys = {row.name: row.key for row in rows}
         widths = {row.name: row.parts for row in rows}
         base = {

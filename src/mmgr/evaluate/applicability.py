@@ -90,7 +90,8 @@ def area_of_applicability(
     -------
     The index and the verdict for each region.
     """
-    X = units.features(features)
+    X = units.inputs(features)
+    parts = units.input_parts(parts, X.shape[1])
     with one_thread():
         probe = make_probe("ridge", seed=seed, kind=units.task.label, parts=parts).fit(X, units.target, inner=folds)
     # of classes and shares, how much a feature moves all of them
@@ -110,7 +111,7 @@ def area_of_applicability(
     asked = features if asked is None else asked
     known = ~np.isnan(asked).all(axis=1)
     dissimilarity = np.full(len(asked), np.nan)
-    dissimilarity[known] = _index(seen_by_probe(asked[known]), train, scale)
+    dissimilarity[known] = _index(seen_by_probe(units.region_inputs(asked)[known]), train, scale)
     # NaN compares as outside: of an unknown region nothing may be claimed
     return Applicability(dissimilarity, dissimilarity <= threshold, threshold)
 

@@ -113,8 +113,10 @@ def calibrate_on_all(
         log.warning("%s: too few labelled units for %s", units.task.name, what[units.task.label])
         return None
     groups = tuning_groups(units, edge=math.sqrt(float(np.median(units.geometry.area))))
+    X = units.inputs(features)
+    parts = units.input_parts(parts, X.shape[1])
     return Calibration(
-        units.features(features),
+        X,
         units.target,
         folds,
         lambda some: inner_blocks(units, some, groups, seed),
@@ -142,7 +144,7 @@ def calibrate_inside(
     units, settings, edge, probe, parts
         As of :func:`calibrate_on_all`.
     X
-        Vectors of all units, shape ``(u, d)``.
+        What probes see of all units (:meth:`mmgr.evaluate.Units.inputs`), shape ``(u, d)``.
     plan, train
         The split, and the rows to train on in one of its folds.
     seed
@@ -157,6 +159,7 @@ def calibrate_inside(
     folds = calibration_folds(units, train, settings, edge=edge, block=plan.block, seed=seed)
     if folds is None or not enough(len(train), settings.intervals):
         return None
+    parts = units.input_parts(parts, X.shape[1])
     return Calibration(
         X[train],
         units.target[train],

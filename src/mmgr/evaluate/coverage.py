@@ -67,7 +67,7 @@ def score_intervals(
     if not settings.intervals:
         return []
     levels = sorted(settings.intervals)
-    X = units.features(features)
+    X = units.inputs(features)
     with quiet():  # scoring told of the same folds
         plans = [
             plan

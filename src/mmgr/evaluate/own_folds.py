@@ -40,6 +40,8 @@ def task_units(config: Config, task: Task, regions: gpd.GeoDataFrame) -> Units:
             "same ids as `regions.path` and their column as `regions.id`, and build again."
         )
     units = read_units(task, regions)
+    if config.evaluate.group_offsets:
+        units = replace(units, region_group=regions["group"].to_numpy(object))
     column = config.evaluate.column
     if config.evaluate.splits is None or "column" not in config.evaluate.splits or column is None:
         return units

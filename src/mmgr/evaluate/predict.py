@@ -52,13 +52,16 @@ def predict_everywhere(
             "whether the model's weights are finite: `mmgr pretrain --force` trains them anew, and a `pretrain.bundle` "
             "or `pretrain.weights` of others may have to be another one."
         )
+    X = units.inputs(features)
     edge = math.sqrt(float(np.median(units.geometry.area)))
     groups = tuning_groups(units, edge=edge)
     inner = inner_blocks(units, np.arange(len(units)), groups, seed)
-    model = make_probe(probe, seed=seed, kind=units.task.label, loss=units.task.loss, parts=parts)
+    model = make_probe(
+        probe, seed=seed, kind=units.task.label, loss=units.task.loss, parts=units.input_parts(parts, X.shape[1])
+    )
     known = ~np.isnan(features).all(axis=1)
     predicted = np.full((len(features), *units.target.shape[1:]), np.nan)
     with one_thread():
         model.fit(X, units.target, inner=inner)
-        predicted[known] = units.untransform(model.predict(features[known].astype(np.float32)))
+        predicted[known] = units.untransform(model.predict(units.region_inputs(features)[known]))
     return predicted

@@ -146,7 +146,9 @@ class Probe(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn
             seen = weights.transform(seen)
             self.features_ = make_pipeline(*steps, weights)
         scaled = self.features_[:2].transform(X)
-        self.low_, self.high_ = scaled.min(axis=0) - BEYOND, scaled.max(axis=0) + BEYOND
+        # a column that does not vary among the training units tells nothing, and no model has learned from it
+        beyond = np.where(scaled.min(axis=0) == scaled.max(axis=0), 0.0, BEYOND)
+        self.low_, self.high_ = scaled.min(axis=0) - beyond, scaled.max(axis=0) + beyond
         self.head_ = clone(self.head).fit(seen, target, inner=inner)
         self.range_ = float(target.min()), float(target.max())
         return self

@@ -65,8 +65,8 @@ def score_features(
     """
     parts = {} if parts is None else parts
     plans = check_splits(units, settings, edge=edge, seed=seed)
-    tables = {name: units.features(matrix) for name, matrix in features.items()}
-    for name in [name for name, table in tables.items() if np.isnan(table).all()]:
+    tables = {name: units.inputs(matrix) for name, matrix in features.items()}
+    for name in [name for name, table in tables.items() if np.isnan(units.vectors_of(table)).all()]:
         log.info("%s: %s are unknown for all units and not scored", units.task.name, name)
         del tables[name]
     if not tables:

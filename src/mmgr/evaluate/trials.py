@@ -53,7 +53,7 @@ def predict_held_out(
     units
         The labelled units.
     X
-        Their vectors, shape ``(u, d)``; NaN where unknown.
+        What probes see of them (:meth:`mmgr.evaluate.Units.inputs`), shape ``(u, d)``; NaN where unknown.
     plan
         The split.
     probe
@@ -64,7 +64,7 @@ def predict_held_out(
         Takes a part of the training units; all by default.
     parts
         Numbers of columns of the parts of the vectors, which the probe weighs against each other. A published
-        protocol's probe does not.
+        protocol's probe does not, and sees no offsets of groups.
 
     Returns
     -------
@@ -73,9 +73,10 @@ def predict_held_out(
     y, task = plan.target(units), units.task
     predicted = np.full((len(plan.folds), *y.shape), np.nan)
     if plan.protocol is not None:
-        for repeat, (test, values) in enumerate(_by_protocol(units, X, plan)):
+        for repeat, (test, values) in enumerate(_by_protocol(units, units.vectors_of(X), plan)):
             predicted[repeat, test] = values
         return predicted
+    parts = units.input_parts(parts, X.shape[1])
     # where neither folds nor probe depend on the seed, one repetition stands for all
     once = plan.repeats_itself and draw is None and probe in SEEDLESS
     places, jobs = [], []

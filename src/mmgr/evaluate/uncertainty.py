@@ -61,7 +61,7 @@ def predict_intervals(
     if calibration is None:
         return None
     known = np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)
-    asked, told = np.asarray(features, np.float32)[known], np.asarray(predicted, np.float64)[known]
+    asked, told = units.region_inputs(features)[known], np.asarray(predicted, np.float64)[known]
     level = max(settings.intervals)
     if units.task.label == "number":
         return number_intervals(units, calibration, asked, told, known, level)

@@ -58,6 +58,9 @@ class Units:
     own_folds: NDArray[np.object_] | None = None
     """Fold of each unit in the user's own column, shape ``(u,)``; empty where it has none."""
 
+    region_group: NDArray[np.object_] | None = None
+    """Group of each region, shape ``(n,)``, where probes have an offset for each group; None where they have not."""
+
     def __post_init__(self) -> None:
         lengths = [len(self.geometry), len(self.centres), len(self.group), len(self.values), len(self.coverage)]
         if {len(self.ids), self.weights.shape[0], *lengths} != {len(self.ids)}:
@@ -108,6 +111,48 @@ class Units:
         weight = self.weights @ known.astype(np.float64)
         mean = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
         return np.asarray(mean, np.float32)
+
+    @cached_property
+    def offsets(self) -> tuple[str, ...]:
+        """Groups that have an offset: all that have labels, if there are several and offsets are asked for."""
+        groups = () if self.region_group is None else tuple(np.unique(names_of(self.group)).tolist())
+        return groups if len(groups) > 1 else ()
+
+    def inputs(self, matrix: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return what probes see of each unit: :meth:`features`, and which of :attr:`offsets` is its own.
+
+        Returns
+        -------
+        Shape ``(u, d + len(offsets))``.
+        """
+        return self._with_offsets(self.features(matrix), self.group)
+
+    def region_inputs(self, matrix: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return what probes see of each region, as :meth:`inputs` of units; shape ``(n, d + len(offsets))``."""
+        return self._with_offsets(np.asarray(matrix, np.float32), self.region_group)
+
+    def input_parts(self, parts: tuple[int, ...], columns: int) -> tuple[int, ...]:
+        """Return the numbers of columns of the parts of :meth:`inputs`, the offsets last.
+
+        Parameters
+        ----------
+        parts
+            Those of the vectors; none where these are one part.
+        columns
+            Of :meth:`inputs`.
+        """
+        count = len(self.offsets)
+        return (*(parts or (columns - count,)), count) if count else parts
+
+    def vectors_of(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return :meth:`inputs` without the offsets."""
+        return inputs[:, : inputs.shape[1] - len(self.offsets)]
+
+    def _with_offsets(self, vectors: NDArray[np.float32], group: NDArray[np.object_] | None) -> NDArray[np.float32]:
+        if not self.offsets or group is None:
+            return vectors
+        indicators = names_of(group)[:, None] == np.array(self.offsets)[None, :]
+        return np.hstack([vectors, indicators.astype(np.float32)])
 
     def only(self, kept: NDArray[np.bool_]) -> Units:
         """Return some of the units, over the same regions; ``kept`` of shape ``(u,)``."""
