@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -769,3 +770,11 @@ def split_in_two(city: City) -> Path:
                 target.write(source.read(window=window))
     city.images.unlink()
     return folder
+
+
+def test_the_module_and_the_option_tell_the_version(mmgr: Mmgr) -> None:
+    code, printed = mmgr("--version")
+    assert code == 0
+    assert printed == f"mmgr {version('mmgr')}"
+    done = subprocess.run([sys.executable, "-m", "mmgr", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == printed

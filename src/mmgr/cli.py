@@ -6,6 +6,7 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -45,11 +46,20 @@ Nodes = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Run even if everything is up to date.")]
 
 
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - as Typer calls it
+    if asked:
+        typer.echo(f"mmgr {version_of('mmgr')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,  # noqa: ARG001 - read in main
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and results only.")] = False,
+    version: Annotated[  # noqa: ARG001 - done where it is read
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
 ) -> None:
     """Set up what all commands share."""
     if not quiet:
