@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64, help="another one is another training of the same rows")
     parser.add_argument("--group-offsets", action="store_true", help="probes of all rows have an offset for each city")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME")
+    parser.add_argument("--less", type=Path, metavar="JSON", help="numbers of another run to compare with")
     parser.add_argument("--write", type=Path, help="the page, with its two marks")
     parser.add_argument("--json", type=Path, help="file for all numbers")
     arguments = parser.parse_args()
@@ -158,12 +159,39 @@ def page(worlds: Sequence[World], arguments: argparse.Namespace) -> str:
         about,
         markdown_table([["Less", *titles], dashes, *less]),
     ]
+    if arguments.less is not None:
+        before = values_of(arguments.less)
+        wanted = [(world.seed, panel) for world in worlds for panel in panels]
+        there = [name for name in names if all((seed, name, *panel) in before for seed, panel in wanted)]
+        gains = [[f"`{name}`", *(gain(worlds, panel, name, before) for panel in panels)] for name in there]
+        parts += [
+            f"## Less each row's score in {arguments.less.name}",
+            "Mean ± standard deviation over worlds of the difference in the same world; in brackets, its range.",
+            markdown_table([["Row", *titles], dashes, *gains]),
+        ]
     return "\n\n".join(parts)
 
 
 def column(worlds: Sequence[World], panel: Panel, name: str) -> np.ndarray:
     """Return a row's scores in all worlds."""
     return np.array([world.values[name][panel] for world in worlds])
+
+
+def values_of(path: Path) -> dict[tuple[int, str, str, str], float]:
+    """Return the scores of an earlier run by world, row, task and split."""
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        (world["seed"], score["features"], score["task"], score["split"]): score["value"]
+        for world in facts["worlds"]
+        for score in world["scores"]
+    }
+
+
+def gain(worlds: Sequence[World], panel: Panel, name: str, before: Mapping[tuple[int, str, str, str], float]) -> str:
+    """Return how far a row's scores are above its own of an earlier run, over worlds."""
+    less = column(worlds, panel, name) - np.array([before[world.seed, name, *panel] for world in worlds])
+    spread = f" ± {less.std(ddof=1):.3f}" if len(less) > 1 else ""
+    return f"{less.mean():+.3f}{spread} ({less.min():+.3f} to {less.max():+.3f})"
 
 
 def cell(worlds: Sequence[World], panel: Panel, name: str, names: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ _COMPARED = 128
 """Images that vectors are compared on."""
 
 
+@kept_memory()  # over all turns: of a few regions, asking for memory would be much of a turn, as of a city it is not
 def bench_embed(
     *,
     encoder: str = "resnet50",
@@ -79,8 +80,7 @@ def bench_embed(
     choices = {"encoder": encoder, "weights": weights, "crop": crop}
     recipe = Recipe.model_validate(RECIPES["mmgr"].model_dump() | choices)
     measured_on = machine()
-    # kept over all turns: of a few regions, asking for memory would be much of a turn, as of a city it is not
-    with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet(), kept_memory():
+    with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet():
         model = seeded_model(recipe, category_table(seed), 3, seed).eval()
         store = sample_store(Path(name), regions, pixels=pixels, seed=seed)
         if weights == "random":
