@@ -33,7 +33,7 @@ from mmgr.bench.machine import machine
 from mmgr.benchmark.texture import describe_patch
 from mmgr.config import Evaluate
 from mmgr.contexts.around import points_around
-from mmgr.evaluate import poi_density_features, read_units, score_features
+from mmgr.evaluate import poi_density_features, score_features, task_units
 from mmgr.learn.embed import embed, random_model
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.pretrain import pretrain
@@ -98,7 +98,9 @@ def score_city(seed: int, arguments: argparse.Namespace) -> list[Record]:
     city = City(run, arguments, seed)
     rows = {"parts": city.parts, "choices": city.choices, "weights": city.weights}[arguments.study]()
     names = list(rows) if arguments.rows is None else arguments.rows
-    units = {task.name: read_units(task, city.store.regions) for task in run.config.tasks if task.name in TASKS}
+    units = {
+        task.name: task_units(run.config, task, city.store.regions) for task in run.config.tasks if task.name in TASKS
+    }
     for name in names:
         have = {one["probe"] for one in kept if one["features"] == name}
         probes = tuple(probe for probe in arguments.probes if probe not in have)

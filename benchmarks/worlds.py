@@ -71,7 +71,9 @@ def main() -> None:
     parser.add_argument("--cities", type=int, default=3, help="of each world, which share the regions")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=64, help="another one is another training of the same rows")
-    parser.add_argument("--group-offsets", action="store_true", help="probes of all rows have an offset for each city")
+    parser.add_argument(
+        "--group-offsets", action=argparse.BooleanOptionalAction, default=True, help="for each city in probes of all rows"
+    )
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME")
     parser.add_argument("--less", type=Path, metavar="JSON", help="numbers of another run to compare with")
     parser.add_argument("--write", type=Path, help="the page, with its two marks")

@@ -126,3 +126,41 @@ def test_where_no_epoch_helps_the_scores_are_those_of_the_probe(
         found = held.pivot_table(index="id", columns="class", values="predicted").loc[units.ids]
         expected = units.untransform(expected).reshape(len(units), -1)
         np.testing.assert_allclose(found[list(units.classes or [""])], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_fine_tuning_sees_which_city_a_unit_is_of_as_its_probes_do(
+    tmp_path: Path, tuners: list[FineTuner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two cities of one picture whose people differ tenfold: where no epoch helps, scores are those of the probe."""
+    city = make_city(tmp_path)
+    census = gpd.read_file(city.labels)
+    west = census.to_crs(32632).centroid.x < 500_360
+    census["population"] = np.where(west, 10, 1) * (100 + census["population"])
+    census.to_file(city.labels)
+    cells = census.to_crs(32632)[["block", "geometry"]].assign(town=np.where(west, "west", "east"))
+    cells.to_file(tmp_path / "cells.gpkg")
+    text = CITY_YAML.replace(
+        "{kind: grid, size: 120, pixels: 32}", "{kind: polygons, path: cells.gpkg, id: block, group: town, pixels: 32}"
+    )
+    text = text.replace("{folds: 3, seeds: 1}", "{folds: 3, seeds: 1, probes: [ridge], splits: [blocks, groups]}")
+    path = tmp_path / "city.yaml"
+    path.write_text(text + "finetune: {epochs: 1}\n", encoding="utf-8")
+    monkeypatch.setattr(
+        FineTuner, "_learn", lambda _, learner, *__: torch.nn.init.normal_(learner.head.weight, std=1e3)
+    )
+    run = mmgr.Run(path)
+    run.all()
+    store = mmgr.RegionStore(run.layout.regions)
+    units = task_units(run.config, run.config.tasks[0], store.regions)
+    assert units.offsets == ("east", "west")
+    held = pd.read_parquet(run.layout.finetune / "population" / "held_out.parquet").set_index("id")
+    beside, frozen = tuners[0].samples.beside, tuners[0].frozen
+    assert np.array_equal(beside[:, -2:], units.inputs(np.zeros((len(store), 0), np.float32)))
+    columns = np.hstack([frozen, beside])
+    parts = (frozen.shape[1], beside.shape[1] - 2)
+    for plan in check_splits(units, run.config.evaluate, edge=store.info.edge, seed=0):
+        (expected,) = units.untransform(predict_held_out(units, columns, plan, "ridge", 0, parts=parts))
+        tuned = held[held["split"] == plan.kind].loc[units.ids, "predicted"]
+        np.testing.assert_allclose(tuned, expected, rtol=1e-3)
+    page = run.layout.report.read_text(encoding="utf-8")
+    assert "with an offset for each of 2 groups" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -134,14 +135,21 @@ def test_rows_side_by_side_have_each_offset_once(cities: tuple[Units, Units, np.
     assert found["offset"] > found["plain"] + 0.3
 
 
-def test_the_configuration_asks_for_them(
-    grid: Callable[..., gpd.GeoDataFrame], cities: tuple[Units, Units, np.ndarray], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("asked", [{}, {"group_offsets": True}, {"group_offsets": False}])
+def test_the_configuration_has_them_unless_it_says_no(
+    grid: Callable[..., gpd.GeoDataFrame],
+    cities: tuple[Units, Units, np.ndarray],
+    asked: dict[str, bool],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    plain = cities[0]
-    monkeypatch.setattr(own_folds, "read_units", lambda *_: plain)
+    caplog.set_level(logging.INFO, "mmgr")
     regions = grid(SIDE, SIDE)
-    for asked in (False, True):
-        config = Config.model_validate(
-            {"images": {"path": "x"}, "regions": {"size": 100}, "evaluate": {"group_offsets": asked}}
-        )
-        assert bool(own_folds.task_units(config, plain.task, regions).offsets) is asked
+    config = Config.model_validate({"images": {"path": "x"}, "regions": {"size": 100}, "evaluate": asked})
+    for groups, offsets in ((cities[0].group, ("east", "west")), (np.full(SIDE**2, "here", object), ())):
+        units = replace(cities[0], group=groups)
+        monkeypatch.setattr(own_folds, "read_units", lambda *_, units=units: units)
+        found = own_folds.task_units(config, units.task, regions).offsets
+        assert found == (offsets if asked.get("group_offsets", True) else ())
+    lines = [line for line in caplog.messages if "one group of regions" in line]
+    assert len(lines) == (asked == {"group_offsets": True}), "only who asks by name is told"

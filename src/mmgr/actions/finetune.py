@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 IMAGE, BOTH = "image, fine-tuned", "[image, POI], fine-tuned"
 """What fine-tuned features are called in the tables."""
 PROBE = "linear"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of a task's folder; one of another version is left out."""
 
 Rows = NDArray[np.int64]
@@ -108,9 +108,9 @@ def _fine_tune(config: Config, layout: Layout, task: Task, settings: Finetune, w
         write_json(kept / "run.json", wanted)
     poi = layout.embeddings / "poi.parquet"
     both = settings.pois and poi.is_file()
-    beside = units.features(read_embeddings(poi)) if both else np.zeros((len(units), 0), np.float32)
+    pois = read_embeddings(poi) if both else np.zeros((len(store), 0), np.float32)
     model = load_bundle(layout.bundle).model
-    samples = Samples(units.weights, units.target, beside)
+    samples = Samples(units.weights, units.target, beside=units.inputs(pois))
     tuner = FineTuner(model, store, samples, settings, device=config.pretrain.device)
     plans = check_splits(units, config.evaluate, edge=store.info.edge, seed=config.seed)
     plans = [plan for plan in plans if plan.protocol is None]  # a published protocol has a probe of its own
@@ -154,7 +154,8 @@ def _held_out(
             own = _seed(seed + repeat, plan.kind, fold)
             inner = plan.inner(units, train, own)
             fit, stop = (train[rows] for rows in inner[0]) if inner else (train, train[:0])
-            start = _start(units, plan, tuner.samples.beside.shape[1], plan.inner_seed(seed, repeat))
+            columns = tuner.samples.beside.shape[1] - len(units.offsets)
+            start = _start(units, plan, columns, plan.inner_seed(seed, repeat))
             result = tuner.fold(fit, stop, test, start=start, seed=own)
             done = {
                 "learned": fit.tolist(),
@@ -172,18 +173,19 @@ def _held_out(
     return predicted, all_done
 
 
-def _start(units: Units, plan: SplitPlan, beside: int, seed: int) -> Start:
+def _start(units: Units, plan: SplitPlan, pois: int, seed: int) -> Start:
     """Return what fits the linear probe of the kind of label, its penalty chosen on inner blocks as ever.
 
-    Its last ``beside`` features are of POIs: the probe weighs them against the image's.
+    After the image's features come ``pois`` columns of POIs, and the groups' offsets: the probe weighs them against
+    each other.
     """
 
     def fit(
         rows: Rows, X: NDArray[np.float32], wanted: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         labels = wanted if units.classes else wanted[:, 0]
-        parts = (X.shape[1] - beside, beside) if beside else ()
-        probe = make_probe("ridge", seed=seed, kind=units.task.label, parts=parts)  # of any kind the linear one
+        parts = (X.shape[1] - len(units.offsets) - pois, pois) if pois else ()
+        probe = make_probe("ridge", seed=seed, kind=units.task.label, parts=units.input_parts(parts, X.shape[1]))
         return probe.fit(X, labels, inner=plan.inner(units, rows, seed)).linear()
 
     return fit

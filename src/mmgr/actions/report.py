@@ -109,9 +109,12 @@ def _facts(config: Config, layout: Layout, store: RegionStore) -> list[tuple[str
 
 def _maps(config: Config, layout: Layout) -> list[MapImage]:
     shown = []
+    coverage = read_json(layout.evaluation / "coverage.json")
     for task in config.tasks:
         kind = {"number": "Ridge", "class": "Logistic", "shares": "Softmax"}[task.label]
-        caption = f"{kind} regression on the vectors, fitted on all labelled units, predicted for every region."
+        groups = len(coverage[task.name]["offsets"])
+        seen = f"the vectors, with an offset for each of {groups} groups" if groups else "the vectors"
+        caption = f"{kind} regression on {seen}, fitted on all labelled units, predicted for every region."
         title = f"Predicted {task.title}"
         shown.append(MapImage(title, caption, layout.maps / f"{task.name}.png"))
         if task.label != "number":

@@ -188,9 +188,10 @@ class Evaluate(Section):
     for shares, whichever of the three is named; `mlp`: the two layers of the paper; `forest`: random forest;
     `boosting`: gradient boosted trees; `knn`: nearest neighbours. What they tune is chosen on spatial blocks of the
     training units."""
-    group_offsets: bool = False
-    """Whether probes, of all rows alike, see which group of regions, such as a city, a unit is of: an offset for each
-    group that has labels, as strong as inner blocks say. Published protocols and fine-tuning go without."""
+    group_offsets: bool = True
+    """Whether probes and fine-tuning, of all rows alike, see which group of regions, such as a city, a unit is of: an
+    offset for each group that has labels, as strong as inner blocks say. One group alone has none; published protocols
+    go without."""
     seeds: Count = 3
     """Repetitions with other folds and other starts of the probe."""
     fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()

@@ -42,6 +42,8 @@ def task_units(config: Config, task: Task, regions: gpd.GeoDataFrame) -> Units:
     units = read_units(task, regions)
     if config.evaluate.group_offsets:
         units = replace(units, region_group=regions["group"].to_numpy(object))
+        if not units.offsets and "group_offsets" in config.evaluate.model_fields_set:
+            log.info("%s: all labels lie in one group of regions, which has no offset", task.name)
     column = config.evaluate.column
     if config.evaluate.splits is None or "column" not in config.evaluate.splits or column is None:
         return units

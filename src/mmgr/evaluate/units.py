@@ -221,6 +221,7 @@ class Units:
             "regions": int(self.weights.shape[1]),
             "regions_used": int(used.sum()),
             "groups": {str(name): int((self.group == name).sum()) for name in np.unique(self.group.astype(str))},
+            "offsets": list(self.offsets),
             **self._share_facts(),
             "label": self._label_facts(),
         }

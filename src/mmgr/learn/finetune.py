@@ -64,7 +64,8 @@ class Samples:
     """The label on the scale that is fitted and scored: a number, shape ``(u,)``, or the share of each class, shape
     ``(u, k)``."""
     beside: NDArray[np.float32]
-    """Features that the head sees beside the image's, such as those of POIs, shape ``(u, P)``; NaN where unknown."""
+    """Features that the head sees beside the image's, such as those of POIs and which group a unit is of, shape ``(u,
+    P)``; NaN where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
