@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=64, help="another one is another training of the same rows")
     parser.add_argument(
-        "--group-offsets", action=argparse.BooleanOptionalAction, default=True, help="for each city in probes of all rows"
+        "--group-offsets", action=argparse.BooleanOptionalAction, default=True, help="for cities, in probes of all rows"
     )
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME")
     parser.add_argument("--less", type=Path, metavar="JSON", help="numbers of another run to compare with")

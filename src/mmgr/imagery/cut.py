@@ -22,7 +22,6 @@ from mmgr.imagery.plan import ReadingPlan, plan_reading
 from mmgr.imagery.read import Piece, Source, read_box, warped
 from mmgr.imagery.stretch import apply_stretch
 from mmgr.imagery.windows import PixelBox, box_of_ring, is_square
-from mmgr.memory import kept_memory
 from mmgr.store import Patches
 
 COVERED = 0.5
@@ -63,7 +62,7 @@ def cut_patches(
     chunk = max(1, min(_CHUNK_REGIONS, _CHUNK_BYTES // size))
     warp_crs = rasterio.crs.CRS.from_wkt(CRS.from_user_input(regions.crs).to_wkt())
     warp = partial(warped, crs=warp_crs, band=imagery.bands[0], nodata=imagery.nodata)
-    with kept_memory(), OpenRasters(warp) as rasters:
+    with OpenRasters(warp) as rasters:
         cutter = _Cutter(imagery, regions, plan, rasters, pixels=pixels, min_valid=min_valid)
         for start in range(0, len(plan.order), chunk):
             # GDAL's settings belong to the thread: they are put back before the caller goes on
