@@ -273,6 +273,15 @@ class TestFilesOfOthers:
         assert [path.name for path in mine.parent.parent.iterdir()] == [name]
         assert mine.read_text() == "precious"
 
+    def test_a_configuration_beside_its_artefacts_is_left_as_it_is(self, city_yaml: Path) -> None:
+        text = city_yaml.read_text(encoding="utf-8").replace("output: output", "output: .") + "# mine\n"
+        own = city_yaml.with_name("config.yaml")
+        own.write_text(text, encoding="utf-8")
+        run = mmgr.Run(own)
+        run.build()
+        assert own.read_text(encoding="utf-8") == text
+        assert run.layout.config.is_file()
+
     def test_a_stage_refuses_it_too_and_goes_on_once_it_is_moved(self, city_yaml: Path) -> None:
         run = mmgr.Run(city_yaml)
         mine = run.layout.pois / "mine.txt"

@@ -14,8 +14,8 @@ class Layout:
 
     @property
     def config(self) -> Path:
-        """The configuration as it was used."""
-        return self.folder / "config.yaml"
+        """The configuration as it was used; not under a name that a user's own may have."""
+        return self.folder / "used.yaml"
 
     @property
     def regions(self) -> Path:
