@@ -1,14 +1,14 @@
 """What each part of our vectors adds, what each choice of the training does, and what weighing the parts does.
 
     python benchmarks/ablation.py --folder ../runs/ablation --seeds 1 2 3 4 5 --write docs/results/ablation.md \
-        --json benchmarks/results/2026-11-28-ablation.json
-    python benchmarks/ablation.py --study choices --folder ../runs/choices --regions 600 --seeds 1 2 3 \
-        --write docs/results/choices.md --json benchmarks/results/2026-11-28-choices.json
-    python benchmarks/ablation.py --study weights --folder ../runs/weights --regions 600 --epochs 5 --seeds 1 2 \
-        --probes ridge knn mlp --write docs/results/weights.md --json benchmarks/results/2026-11-28-weights.json
+        --json benchmarks/results/2026-11-29-ablation.json
+    python benchmarks/ablation.py --study choices --folder ../runs/ablation --seeds 1 2 3 4 5 \
+        --write docs/results/choices.md --json benchmarks/results/2026-11-29-choices.json
+    python benchmarks/ablation.py --study weights --folder ../runs/ablation --seeds 1 2 3 4 5 --probes ridge knn mlp \
+        --write docs/results/weights.md --json benchmarks/results/2026-11-29-weights.json
 
-A made city (`mmgr synth`) has labels that are known functions of what is seen in images only, in POIs only, and in
-both. Recipes are trained on it from each seed; their vectors, and ours with one part left out at a time, are
+Made cities (`mmgr synth`) have labels that are known functions of what is seen in images only, in POIs only, and in
+both. Recipes are trained on them from each seed; their vectors, and ours with one part left out at a time, are
 scored on the same folds, by one probe or several. What ended is not repeated, so that seeds can be shared out: without
 `--write` a call leaves its scores in the folder, and the last call collects them.
 """
@@ -35,7 +35,7 @@ from mmgr.config import Evaluate
 from mmgr.contexts.around import points_around
 from mmgr.evaluate import poi_density_features, score_features, task_units
 from mmgr.learn.embed import embed, random_model
-from mmgr.learn.model import MultiModalModel
+from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.pretrain import pretrain
 from mmgr.learn.recipes import RECIPES, Recipe
 from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER
@@ -61,9 +61,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where cities, trainings and scores are kept")
     parser.add_argument("--write", type=Path, help="the page, with its two marks")
     parser.add_argument("--json", type=Path, help="file for all numbers")
-    parser.add_argument("--regions", type=int, default=1500)
+    parser.add_argument("--regions", type=int, default=900)
+    parser.add_argument("--cities", type=int, default=3, help="which share the regions")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of cities, each with trainings of its own")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--encoder", default=SHIPPED_ENCODER, help="of all trainings, those as published, too")
     parser.add_argument("--weights", default=SHIPPED, help="that all trainings begin with; `random` for other encoders")
     parser.add_argument("--probes", nargs="+", default=["ridge"], help="small models; a table each")
@@ -77,10 +78,11 @@ def main() -> None:
             "date": datetime.now(UTC).date().isoformat(),
             "machine": machine(),
             "regions": arguments.regions,
+            "cities": arguments.cities,
             "epochs": arguments.epochs,
             "encoder": arguments.encoder,
             "weights": arguments.weights,
-            "cities": [{"seed": seed, "scores": found} for seed, found in records.items()],
+            "worlds": [{"seed": seed, "scores": found} for seed, found in records.items()],
         }
         arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     if arguments.write is not None:
@@ -88,12 +90,13 @@ def main() -> None:
 
 
 def score_city(seed: int, arguments: argparse.Namespace) -> list[Record]:
-    """Make the two cities of a seed, train on them, and score every row with every probe."""
+    """Make the cities of a seed, train on them, and score every row with every probe."""
     done = arguments.folder / f"scores-{arguments.study}-{seed}.json"
     kept: list[Record] = json.loads(done.read_text(encoding="utf-8")) if done.exists() else []
     place = arguments.folder / f"city-{seed}"
     if not place.exists():
-        write_city(place, Settings(arguments.regions, cities=2, pixels=64, metres_per_pixel=2.0, seed=seed))
+        settings = Settings(arguments.regions, cities=arguments.cities, pixels=64, metres_per_pixel=2.0, seed=seed)
+        write_city(place, settings)
     run = Run(place / "city.yaml")
     city = City(run, arguments, seed)
     rows = {"parts": city.parts, "choices": city.choices, "weights": city.weights}[arguments.study]()
@@ -218,7 +221,12 @@ class City:
             "colours and texture, densities, context": lambda: (self.texture, self._plain()),
             "mmgr-2023": self._published,
             OURS: lambda: (self.own_images, self.pois),
-            "mmgr, encoder untrained": beside(lambda: random_model(ours, self.ours.category_vectors, 3, self.seed)),
+            "mmgr, encoder of random weights": beside(
+                lambda: random_model(ours, self.ours.category_vectors, 3, self.seed)
+            ),
+            "mmgr, encoder as training begins": beside(
+                lambda: seeded_model(ours, self.ours.category_vectors, 3, self.seed)
+            ),
             "mmgr, encoder of simclr": beside(lambda: self.simclr),
             "mmgr, images meet the POIs inside alone": beside(
                 lambda: self.train("mmgr", tag="-inside", pois_around=False)
@@ -296,7 +304,8 @@ def tables(records: dict[int, list[Record]], arguments: argparse.Namespace) -> s
     made = machine()
     probes = ", ".join(arguments.probes)
     head = (
-        f"{arguments.regions:,} regions in two made cities, {len(records)} seed(s) of cities and trainings, "
+        f"{arguments.regions:,} regions in {arguments.cities} made cities, {len(records)} seed(s) of cities and "
+        "trainings, "
         f"{arguments.epochs} epochs of {arguments.encoder} from {arguments.weights} weights on views of 56 pixels; "
         f"{probes}, one seed of folds; mean ± standard deviation over seeds. Finished "
         f"{datetime.now(UTC).date().isoformat()} on {made['cores']} cores ({made['cpu']}, no GPU)."
