@@ -163,4 +163,5 @@ def test_fine_tuning_sees_which_city_a_unit_is_of_as_its_probes_do(
         tuned = held[held["split"] == plan.kind].loc[units.ids, "predicted"]
         np.testing.assert_allclose(tuned, expected, rtol=1e-3)
     page = run.layout.report.read_text(encoding="utf-8")
-    assert "with an offset for each of 2 groups" in page
+    assert "regression on the vectors, with an offset for each of 2 groups" in page
+    assert page.count("probes have an offset for each of 2 groups") == 2

@@ -71,8 +71,9 @@ def test_a_difference_between_cities_that_no_vector_tells_is_found(
     cities: tuple[Units, Units, np.ndarray], probe: str
 ) -> None:
     settings = BLOCKS.model_copy(update={"probes": (probe,)})
-    worth = [score_features(some, {"v": cities[2]}, settings, edge=100, seed=0).records[0].value for some in cities[:2]]
-    assert worth[1] > worth[0] + 0.3
+    found = [score_features(some, {"v": cities[2]}, settings, edge=100, seed=0).records[0] for some in cities[:2]]
+    assert found[1].value > found[0].value + 0.3
+    assert [record.offsets for record in found] == [0, 2]
 
 
 def test_under_groups_an_unseen_city_gets_no_offset(cities: tuple[Units, Units, np.ndarray]) -> None:
@@ -120,6 +121,7 @@ def test_a_published_protocol_sees_no_offsets(cities: tuple[Units, Units, np.nda
     settings = Evaluate(splits=(), protocol="regiondcl")
     values = [score_features(some, {"v": cities[2]}, settings, edge=100, seed=0).records for some in cities[:2]]
     assert [record.value for record in values[0]] == pytest.approx([record.value for record in values[1]], rel=1e-9)
+    assert {record.offsets for records in values for record in records} == {0}
 
 
 def test_rows_side_by_side_have_each_offset_once(cities: tuple[Units, Units, np.ndarray]) -> None:

@@ -66,6 +66,7 @@ def test_the_table_marks_the_best_of_each_column() -> None:
     lines = table.splitlines()
     assert lines[0] == "### population: spatial blocks of 2.4 km"
     assert "buffer 150 m, 5 folds, 3 seeds, 120 units; log(1 + y) scale" in table
+    assert "120 units, offsets of 3 groups; log" in Scores((replace(GOOD, offsets=3),)).to_markdown()
     good, poor = (next(line for line in lines if name in line) for name in ("image only", "POI only"))
     assert (
         good == "| image only | ridge | **0.610 ± 0.020** | **0.500 ± 0.010** | 0.400 ± 0.010 | **0.500 ± 0.100** | - |"

@@ -68,9 +68,10 @@ def _setting(found: Benchmark) -> str:
         one = found.of_panel(panel)[0]
         block = "" if one.block is None else f" of {one.block:g} m"
         warning = ", optimistic" if one.optimistic else ""
+        offsets = f", offsets of {one.offsets} groups" if one.offsets else ""
         lines.append(
             f"- {one.task}, {one.split}{block}: {one.n_units} units, {one.folds} folds, seeds: {one.seeds}, buffer "
-            f"{one.buffer:g} m, probe `{one.probe}`, {METRICS[one.metric].title} ± spread over seeds{warning}"
+            f"{one.buffer:g} m, probe `{one.probe}`, {METRICS[one.metric].title} ± spread over seeds{offsets}{warning}"
         )
     if found.shared:
         shown = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.shared.items())

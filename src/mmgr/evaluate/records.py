@@ -75,6 +75,8 @@ class Score:
     and seeds; once where all seeds have the same folds. Not counted where parts of the labels are used."""
     trained: float = math.nan
     """Mean number of units that a fold trained on, of a score with a part of them; NaN where they are not counted."""
+    offsets: int = 0
+    """Groups of regions that have an offset in the probe, see :attr:`mmgr.evaluate.Units.offsets`."""
 
     @property
     def metric(self) -> str:
@@ -231,6 +233,8 @@ def _title(score: Score) -> str:
     details = [_several(score.folds, "fold"), _several(score.seeds, "seed"), f"{score.n_units} units"]
     if score.buffer:
         details.insert(0, f"buffer {_metres(score.buffer)}")
+    if score.offsets:
+        details.append(f"offsets of {_several(score.offsets, 'group')}")
     warning = " (optimistic: neighbours of test units are trained on)" if score.optimistic else ""
     scale = _SCALES.get(score.scale, score.scale)
     return f"{score.task}: {split}{warning}\n\n{', '.join(details)}; {scale}; mean ± spread over seeds (folds)"

@@ -178,6 +178,7 @@ def make_trial(
         label_range=None if variogram is None else variogram.range,
         block_chosen_by=plan.chosen_by,
         unseen=unseen_classes(units, plan.distinct_folds) if fraction == 1 else {},
+        offsets=len(units.offsets) if plan.protocol is None else 0,
     )
     return Trial(score, paired)
 

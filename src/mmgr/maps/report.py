@@ -76,8 +76,8 @@ class ReportContent:
     """Sentences on what the data cannot show."""
     scores: pd.DataFrame | None = None
     """``task, split, features, probe, n_units, scale, optimistic``, and each metric under its name, with ``_std``,
-    ``_folds`` and ``_folds_std``; ``metric`` names the one that methods are compared by (R2 without it). A row for each
-    feature set and probe."""
+    ``_folds`` and ``_folds_std``; ``metric`` names the one that methods are compared by (R2 without it), and
+    ``offsets`` how many groups have an offset. A row for each feature set and probe."""
     differences: pd.DataFrame | None = None
     """``task, split, metric, features, other, difference, low, high, p, pairs``, paired by fold and seed."""
     curves: pd.DataFrame | None = None

@@ -46,6 +46,7 @@ def score_tables(scores: pd.DataFrame, main: str, baselines: Sequence[str]) -> l
                 "units": int(rows["n_units"].iloc[0]),
                 "scale": str(rows["scale"].iloc[0]),
                 "optimistic": bool(rows["optimistic"].iloc[0]),
+                "offsets": int(rows["offsets"].iloc[0]) if "offsets" in rows else 0,
                 "probes": probes,
                 "heads": [title_of(m) for m in metrics] + ["Moran's I"] * ("moran" in rows),
                 "rows": [
