@@ -19,6 +19,7 @@ from mmgr.config import Config, Evaluate
 from mmgr.evaluate import Units, check_splits, read_units
 from mmgr.evaluate.audit import Finding, Keys, Reach, Scored, audit_run
 from mmgr.evaluate.audit.inputs import PoiInputs, made_of_inputs
+from mmgr.evaluate.audit.labels import label_sources
 from mmgr.evaluate.audit.learned import transductive
 from mmgr.store import Patches, PoiBags, RegionStore, StoreInfo, write_store
 from mmgr.taxonomy import Taxonomy
@@ -211,6 +212,27 @@ def test_a_coarse_raster_on_both_sides_is_named(
     found = findings(configured(tmp_path), city, replace(some, sources=None))["one label, both sides"]
     assert found.status == status
     assert ("10 times narrower" in found.text) == (cell == 10)
+
+
+def test_small_regions_among_large_ones_may_share_a_cell(
+    grid: Make, task: Callable[..., Any], units: Callable[..., Units], tmp_path: Path
+) -> None:
+    """Most regions are much wider than a cell; four others lie in pairs on one."""
+    large = grid(6, 6)
+    west, south, _, north = large.total_bounds
+    small = [shapely.box(west + 10 * k, south, west + 10 * (k + 1), south + 10) for k in range(4)]
+    regions = gpd.GeoDataFrame(geometry=[*large.geometry[1:], *small], crs=large.crs)
+    path = tmp_path / "gdp.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=30, height=30, count=1, dtype="float32", crs=regions.crs.to_wkt(),
+        transform=from_origin(west, north, 20.0, 20.0),
+    ) as raster:  # fmt: skip
+        raster.write(np.ones((30, 30), np.float32), 1)
+    held = label_sources(task(kind="raster_mean", path=path, column=None), units(6), regions).held
+    assert held is not None
+    shared = (held @ held.T).toarray()
+    assert not held[:35].sum(), "large regions have their label from many cells"
+    assert shared[35:, 35:].tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
 
 
 def test_advice_can_be_followed_under_the_split_that_it_is_about(

@@ -115,25 +115,27 @@ def _polygons(task: Task, regions: gpd.GeoDataFrame) -> Sources:
 
 
 def _cells(task: Task, regions: gpd.GeoDataFrame) -> Sources:
-    """Return which cells of a coarse raster each region lies on; nothing where cells are much finer than regions."""
+    """Return which cells of a coarse raster each region lies on, of regions that are not much wider than a cell."""
     with rasterio.open(task.path) as raster:
         transform = raster.transform
         boxes = regions.geometry.to_crs(raster_crs(task, raster)).bounds.to_numpy()
-    width = float(np.median(boxes[:, 2] - boxes[:, 0])) / abs(transform.a)
-    if width > _FINER:
-        return Sources(f"Cells of the raster are {width:.0f} times narrower than regions.")
+    widths = (boxes[:, 2] - boxes[:, 0]) / abs(transform.a)
+    narrow = np.flatnonzero(widths <= _FINER)
+    if not len(narrow):
+        return Sources(f"Cells of the raster are {np.median(widths):.0f} times narrower than regions.")
+    boxes = boxes[narrow]
     margin = _SLIVER * np.abs([transform.a, transform.e])
     left, top = ~transform @ np.stack([boxes[:, 0] + margin[0], boxes[:, 3] - margin[1]])
     right, bottom = ~transform @ np.stack([boxes[:, 2] - margin[0], boxes[:, 1] + margin[1]])
     first = np.floor(np.stack([left, top], axis=1)).astype(np.int64)
     last = np.floor(np.stack([right, bottom], axis=1)).astype(np.int64)
     rows, cells = [], []
-    for row, ((a, b), (c, d)) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+    for row, (a, b), (c, d) in zip(narrow.tolist(), first.tolist(), last.tolist(), strict=True):
         for x in range(a, c + 1):
             for y in range(b, d + 1):
                 rows.append(row)
                 cells.append((x, y))
     _, number = np.unique(np.array(cells).reshape(-1, 2), axis=0, return_inverse=True)
     number = number.ravel()
-    shape = (len(boxes), int(number.max()) + 1 if len(number) else 1)
+    shape = (len(regions), int(number.max()) + 1)
     return Sources("raster cell", sparse.csr_array((np.ones(len(rows), bool), (rows, number)), shape=shape))
