@@ -150,6 +150,10 @@ class Pois(Section):
     """A region's vector also tells of the POIs around its centre, weighted by a Gaussian of each of these standard
     deviations (m); an empty list leaves that out. `auto`: up to four, doubling from the distance between POIs or a
     quarter of the width of polygons with counts (or half a region) up to a sixteenth of the extent of a group."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """What becomes of points that have the category of an earlier one and its place, to a decimetre, in the same file
+    or another: counted and named, and left out by `drop` alone. Shops of a mall often lie on one point; two files of
+    one city often have the same POIs."""
     outside: Literal["keep", "drop"] = "keep"
     """What becomes of points far outside the regions: beyond the box around all regions by more than 10 km, the box's
     own diagonal or `radius`, whichever is largest. `mmgr build` counts and names them; only `drop` leaves them out.

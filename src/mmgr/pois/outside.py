@@ -14,7 +14,6 @@ from mmgr.console import log
 from mmgr.pois.coordinates import transform
 from mmgr.pois.points import rows_text
 from mmgr.pois.tables import PoiTables
-from mmgr.taxonomy import Taxonomy
 
 FAR = 10_000.0
 """Metres: a point nearer than this to the regions' box is never far outside."""
@@ -54,7 +53,7 @@ def settle_outside(tables: PoiTables, regions: gpd.GeoDataFrame, settings: Pois)
             "%s: %d of %d POIs lie more than %.0f km from the regions (%s; the furthest at lon %.3f, lat %.3f); %s",
             path, len(rows), total, limit / 1000, rows_text(rows), x, y, what_then,
         )  # fmt: skip
-    return _without(tables, far) if drop else tables
+    return tables.without(far) if drop else tables
 
 
 def far_limit(box: NDArray[np.float64], *, radius: float | None = None) -> float:
@@ -78,21 +77,3 @@ def _by_source(
         furthest = np.flatnonzero(own)[[int(distance[own].argmax())]]
         place = transform(xy[furthest], CRS.from_user_input(tables.points.crs), _DEGREES)[0]
         yield tables.sources[number].path, int((source == number).sum()), row[own], place.round(3) + 0.0  # no -0.000
-
-
-def _without(tables: PoiTables, far: NDArray[np.bool_]) -> PoiTables:
-    """Return the tables without some points, and without the categories that only these have."""
-    points = tables.points[~far].reset_index(drop=True)
-    category = tables.points["category"].to_numpy()
-    here = np.isin(np.arange(len(tables.taxonomy)), category[~far]) | tables.count_matrix.any(axis=0)
-    kept = np.flatnonzero(here | ~np.isin(np.arange(len(here)), category[far]))
-    number = np.full(len(here), -1, np.int32)
-    number[kept] = np.arange(len(kept))
-    old = tables.taxonomy
-    return PoiTables(
-        taxonomy=Taxonomy(tuple(old.first[i] for i in kept), tuple(old.second[i] for i in kept)),
-        points=points.assign(category=number[points["category"].to_numpy()]),
-        counts=tables.counts,
-        count_matrix=tables.count_matrix[:, kept],
-        sources=tables.sources,
-    )

@@ -12,6 +12,7 @@ from pyproj import CRS
 from mmgr.config import CountSource, Pois
 from mmgr.console import log
 from mmgr.pois.counts import SourceCounts, read_counts
+from mmgr.pois.duplicates import settle_duplicates
 from mmgr.pois.points import SourcePoints, read_points
 from mmgr.pois.tables import PoiTables
 from mmgr.taxonomy import Taxonomy
@@ -45,13 +46,14 @@ def read_pois(settings: Pois, *, crs: CRS) -> PoiTables:
             taxonomy.names[0],
         )
     frame, matrix = _join_counts(parts, taxonomy, crs)
-    return PoiTables(
+    tables = PoiTables(
         taxonomy=taxonomy,
         points=_join_points(parts, taxonomy, crs),
         counts=frame,
         count_matrix=matrix,
         sources=tuple(part.source for part in parts),
     )
+    return settle_duplicates(tables, settings)
 
 
 def _join_points(parts: Sequence[SourcePoints | SourceCounts], taxonomy: Taxonomy, crs: CRS) -> gpd.GeoDataFrame:

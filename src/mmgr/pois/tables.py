@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,22 @@ class PoiTables:
         for number in np.unique(source):
             found[number] = self.count_matrix[source == number].any(axis=0)
         return found
+
+    def without(self, left_out: NDArray[np.bool_]) -> PoiTables:
+        """Return the tables without some points, shape ``(points,)``, and without categories that only these have."""
+        points = self.points[~left_out].reset_index(drop=True)
+        category = self.points["category"].to_numpy()
+        here = np.isin(np.arange(len(self.taxonomy)), category[~left_out]) | self.count_matrix.any(axis=0)
+        kept = np.flatnonzero(here | ~np.isin(np.arange(len(here)), category[left_out]))
+        number = np.full(len(here), -1, np.int32)
+        number[kept] = np.arange(len(kept))
+        old = self.taxonomy
+        return replace(
+            self,
+            taxonomy=Taxonomy(tuple(old.first[i] for i in kept), tuple(old.second[i] for i in kept)),
+            points=points.assign(category=number[points["category"].to_numpy()]),
+            count_matrix=self.count_matrix[:, kept],
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``pois.parquet``, ``poi_units.parquet``, ``poi_sources.json`` and ``taxonomy.json``."""
