@@ -99,6 +99,11 @@ def read_vector(
     return _with_crs(frame.reset_index(drop=True), crs, path, what)
 
 
+def is_osm(path: Path) -> bool:
+    """Say whether a file is an extract of OpenStreetMap."""
+    return path.name.lower().endswith((".osm", ".osm.pbf", ".pbf"))
+
+
 def spatial_layers(path: Path) -> list[str]:
     """Return the names of a file's layers that have geometry; none of one that is not there or cannot be read."""
     try:
@@ -235,7 +240,11 @@ def _read_geoparquet(path: Path, what: str) -> gpd.GeoDataFrame:
 
 def _read_features(path: Path, layer: str | None, what: str) -> pd.DataFrame:
     try:
-        frame: pd.DataFrame = pyogrio.read_dataframe(path, layer=_chosen_layer(path, layer, what))
+        chosen = _chosen_layer(path, layer, what)
+        # of an extract of OpenStreetMap GDAL builds all layers at once, and of a large one it gives up, unless asked so
+        select = f'SELECT * FROM "{chosen}"'  # noqa: S608 - the name of a layer of the file
+        one = {"sql": select} if is_osm(path) else {"layer": chosen}
+        frame: pd.DataFrame = pyogrio.read_dataframe(path, **one)
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise InputError(f"{what}: {path} cannot be read ({error}).") from error
     return frame

@@ -89,10 +89,14 @@ class PointSource(Section):
     place for them are left out, counted and named, also where `outside` is `keep`."""
     layer: str | None = None
     """Layer of a file that has several."""
-    first_level: str
-    """Column of the (first-level) category."""
+    first_level: str | None = None
+    """Column of the (first-level) category; this or `keys` is required. `categories.primary` is a part of the records
+    in a column `categories`, as places of Overture Maps have them."""
     second_level: str | None = None
     """Column of the finer category, if there is one."""
+    keys: tuple[str, ...] = ()
+    """Instead of `first_level`: keys of OpenStreetMap, such as amenity, shop and leisure, each a column or a part of
+    GDAL's `other_tags`. The first that has a value is a POI's first level, and the value its second; `no` is none."""
     x: str | None = None
     """Column of the longitude or easting, for a CSV."""
     y: str | None = None
@@ -102,6 +106,19 @@ class PointSource(Section):
     area: Path | None = None
     """Polygons inside which the POIs are complete; by default the box around the points. A region
     inside it that holds no POI has none; a region outside it has unknown POIs."""
+
+    @model_validator(mode="after")
+    def _has_categories(self) -> PointSource:
+        if bool(self.keys) == (self.first_level is not None):
+            raise ValueError(
+                "name `first_level`, the column of the category; or `keys`, columns of OpenStreetMap's keys such as "
+                "amenity and shop"
+            )
+        if self.keys and self.second_level is not None:
+            raise ValueError("with `keys` the values are the second level: leave out `second_level`")
+        if len(set(self.keys)) < len(self.keys):
+            raise ValueError("`keys` names a key twice")
+        return self
 
 
 class CountSource(Section):

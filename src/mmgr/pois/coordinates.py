@@ -15,6 +15,7 @@ from pyproj.exceptions import CRSError
 
 from mmgr.config import PointSource
 from mmgr.errors import PoiError
+from mmgr.pois.levels import check_levels
 from mmgr.tables import read_table, read_vector, require_columns
 
 _WHAT = "POIs"
@@ -49,8 +50,9 @@ def table_points(settings: PointSource) -> RawPoints:
     PoiError
         If no coordinate columns are named or recognised.
     """
-    categories = _category_columns(settings)
-    frame = read_table(settings.path, columns=categories, names=categories, what=_WHAT)
+    names = [level for level in (settings.first_level, settings.second_level, *settings.keys) if level]
+    frame = read_table(settings.path, names=names, what=_WHAT)
+    check_levels(settings, list(frame.columns), what=_WHAT)
     crs = _parse_crs(settings.crs or "EPSG:4326", settings.path)
     x, y = _coordinate_columns(settings, list(frame.columns), crs)
     xy = np.stack([_numbers(frame[column]) for column in (x, y)], axis=1)
@@ -67,9 +69,8 @@ def vector_points(settings: PointSource) -> RawPoints:
     """
     if settings.x or settings.y:
         raise PoiError(f"{settings.path} has geometry; leave out `x` and `y`, which belong to a table.")
-    frame = read_vector(
-        settings.path, layer=settings.layer, columns=_category_columns(settings), crs=settings.crs, what=_WHAT
-    )
+    frame = read_vector(settings.path, layer=settings.layer, crs=settings.crs, what=_WHAT)
+    check_levels(settings, list(frame.columns.drop(frame.geometry.name)), what=_WHAT)
     shapes = frame.geometry.to_numpy()
     placed = np.isfinite(shapely.bounds(shapes)).all(axis=1)  # not where a shape is missing or empty
     other = placed & (shapely.get_type_id(shapes) != shapely.GeometryType.POINT)
@@ -127,10 +128,6 @@ def first_fault(raw: RawPoints) -> str:
         return f"row {row + 1} has nothing in column {column}"
     hint = "; write decimals with a point, not a comma" if _DECIMAL_COMMA.fullmatch(str(cell)) else ""
     return f"row {row + 1} has {str(cell)!r} in column {column}, which is no finite number{hint}"
-
-
-def _category_columns(settings: PointSource) -> list[str]:
-    return [settings.first_level] + ([settings.second_level] if settings.second_level else [])
 
 
 def _parse_crs(text: str, path: Path) -> CRS:

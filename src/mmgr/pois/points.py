@@ -17,6 +17,7 @@ from mmgr.config import PointSource
 from mmgr.console import log
 from mmgr.errors import PoiError
 from mmgr.pois.coordinates import RawPoints, first_fault, project, table_points, vector_points
+from mmgr.pois.levels import levels_of
 from mmgr.pois.names import clean_names, pair_levels, respelt, warn_of_shared_names
 from mmgr.pois.tables import Source
 from mmgr.tables import polygons_only, read_vector
@@ -54,8 +55,8 @@ def read_points(settings: PointSource, *, crs: CRS) -> SourcePoints:
     """
     raw = vector_points(settings) if is_vector(settings.path) else table_points(settings)
     xy = project(raw, crs)
-    levels = [settings.first_level, settings.second_level or settings.first_level]
-    first, second = (clean_names(raw.frame[level]) for level in levels)
+    levels = levels_of(settings, raw.frame)
+    first, second = (clean_names(level) for level in levels)
     named = (first != "") & (second != "")
     placed = np.asarray(np.isfinite(xy).all(axis=1))
     _log_left_out(raw, crs, named=named, placed=placed)
@@ -66,7 +67,7 @@ def read_points(settings: PointSource, *, crs: CRS) -> SourcePoints:
             f"{settings.path} holds no usable point: of {len(keep)} rows {np.sum(~placed)} have no usable "
             f"coordinates and {np.sum(~named)} no category.{f' For example {fault}.' if fault else ''}"
         )
-    changed = np.logical_or(*(respelt(raw.frame[level]) for level in levels))
+    changed = np.logical_or(*(respelt(level) for level in levels))
     if changed.any():
         log.info(
             "%s: the category names of %d POIs are spelt in another Unicode form; read as NFC (%s)",

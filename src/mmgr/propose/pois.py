@@ -9,9 +9,12 @@ from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mmgr.errors import InputError, PoiError
+from mmgr.files import existing_file
+from mmgr.pois.levels import KEYS, as_record, key_column, part_of_records
 from mmgr.pois.points import is_vector
 from mmgr.propose.columns import (
     UNKNOWN_CRS,
@@ -23,11 +26,24 @@ from mmgr.propose.columns import (
     one_line,
     quoted,
 )
-from mmgr.tables import read_table, read_vector, spatial_layers
+from mmgr.tables import is_osm, read_table, read_vector, spatial_layers
 
-CATEGORY_NAMES = ("first_level", "category", "class", "type", "fclass", "kind", "amenity", "group", "main", "label")
+CATEGORY_NAMES = (
+    "first_level", "category", "basic_category", "categories.primary", "class", "type", "fclass", "kind", "amenity",
+    "group", "main", "label",
+)  # fmt: skip
 """Column names that are likely to hold categories, best first."""
-SECOND_NAMES = ("second_level", "subcategory", "sub_category", "subclass", "subtype", "fclass", "type")
+SECOND_NAMES = (
+    "second_level", "subcategory", "sub_category", "categories.primary", "subclass", "subtype", "fclass", "type",
+)  # fmt: skip
+OSM_LAYERS = ("points", "multipolygons")
+"""Layers, as GDAL makes them of an extract of OpenStreetMap, that hold POIs."""
+
+_OPTIONS = [
+    "  # radius: 300               # also take POIs within this distance (m) of a region's centre",
+    "  # outside: drop             # leave out POIs far from all regions, which `mmgr build` names",
+    "  # duplicates: drop          # leave out POIs that are there twice, which `mmgr build` counts",
+]
 
 
 def pois_section(path: Path, shown_path: str) -> list[str]:
@@ -41,6 +57,8 @@ def pois_section(path: Path, shown_path: str) -> list[str]:
     if not is_vector(path):
         table = read_table(path, what="POIs")
         return _points(path, shown_path, table, coordinate_columns(path, table))
+    if is_osm(path):
+        return _extract(path, shown_path)
     layers = spatial_layers(path)
     return _layer_of(path, shown_path, layers) if len(layers) > 1 else _features(path, shown_path)
 
@@ -77,6 +95,24 @@ def _layer_of(path: Path, shown_path: str, layers: Sequence[str]) -> list[str]:
     return lines
 
 
+def _extract(path: Path, shown_path: str) -> list[str]:
+    """Write the lines of `pois` for an extract of OpenStreetMap."""
+    existing_file(path, what="POIs")
+    found = {}
+    for layer in OSM_LAYERS:
+        with suppress(InputError):  # one of them may be empty
+            found[layer] = pd.DataFrame(read_vector(path, layer=layer, what="POIs"))
+    keys = [key for key in KEYS if any(key_column(table, key).notna().any() for table in found.values())]
+    found = {layer: table for layer, table in found.items() if _first_of_keys(table, keys).notna().any()}
+    if not keys:
+        raise PoiError(f"{path} holds nothing with one of the keys {', '.join(KEYS)}.")
+    firsts = pd.concat([_first_of_keys(table, keys) for table in found.values()]).dropna()
+    lines = [f"# {len(firsts):,} POIs by keys of OpenStreetMap: {most_common(firsts)}", "pois:", "  sources:"]
+    for layer in found:
+        lines += ["    - kind: points", f"      path: {shown_path}", f"      layer: {layer}", *_keys_lines(keys)]
+    return lines + _OPTIONS
+
+
 def _features(path: Path, shown_path: str, layer: str | None = None) -> list[str]:
     frame = read_vector(path, layer=layer, what="POIs")
     shown_path = shown_path if layer is None else f"{shown_path}\n      layer: {quoted(layer)}"
@@ -89,7 +125,11 @@ def _features(path: Path, shown_path: str, layer: str | None = None) -> list[str
 
 
 def _points(path: Path, shown_path: str, table: pd.DataFrame, coordinates: Sequence[str]) -> list[str]:
+    table = _with_parts(table, path)
     first, second = _category_columns(table)
+    keys = [key for key in KEYS if key in table and key_column(table, key).notna().any()]
+    if len(keys) > 1 and (first is None or first not in CATEGORY_NAMES or first in KEYS):
+        return _by_keys(shown_path, table, keys, coordinates)
     if first is None:
         raise PoiError(
             f"{path} has no column that looks like a category (2 to 1,000 different texts that repeat); it has "
@@ -107,9 +147,50 @@ def _points(path: Path, shown_path: str, table: pd.DataFrame, coordinates: Seque
         if second
         else "      # second_level: COLUMN   # a finer category, if there is one",
         *(f"      {line}" for line in coordinates),
-        "  # radius: 300               # also take POIs within this distance (m) of a region's centre",
-        "  # outside: drop             # leave out POIs far from all regions, which `mmgr build` names",
+        *_OPTIONS,
     ]
+
+
+def _with_parts(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return a table with the texts in columns of records, such as `categories.primary`, in place of these."""
+    parts: dict[str, pd.Series] = {}
+    for name in table.columns:
+        column = table[name]
+        values = column.dropna()
+        example = as_record(values.iloc[0]) if len(values) else None
+        if isinstance(example, dict):
+            names = [f"{name}.{part}" for part, value in example.items() if isinstance(value, str)]
+            parts |= {whole: part_of_records(table, whole, path=path) for whole in names}
+        elif not isinstance(example, list | np.ndarray):
+            parts[str(name)] = column
+    return pd.DataFrame(parts, index=table.index)
+
+
+def _by_keys(shown_path: str, table: pd.DataFrame, keys: Sequence[str], coordinates: Sequence[str]) -> list[str]:
+    """Write the lines of `pois` for a table with a column for each key of OpenStreetMap."""
+    firsts = _first_of_keys(table, keys).dropna()
+    return [
+        f"# {len(firsts):,} POIs by keys of OpenStreetMap, of {len(table):,} rows: {most_common(firsts)}",
+        "pois:",
+        "  sources:",
+        "    - kind: points",
+        f"      path: {shown_path}",
+        *_keys_lines(keys),
+        *(f"      {line}" for line in coordinates),
+        *_OPTIONS,
+    ]
+
+
+def _keys_lines(keys: Sequence[str]) -> list[str]:
+    return [f"      keys: [{', '.join(keys)}]   # of several that a POI has, the first counts"]
+
+
+def _first_of_keys(table: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
+    """Return the first key that has a value, of each row."""
+    first = pd.Series(pd.NA, table.index, dtype="object")
+    for key in reversed(keys):
+        first[key_column(table, key).notna()] = key
+    return first
 
 
 def _counts(path: Path, shown_path: str, table: pd.DataFrame, prefix: str) -> list[str]:

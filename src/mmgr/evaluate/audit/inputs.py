@@ -84,7 +84,7 @@ def _same_file(config: Config, task: Task) -> tuple[bool, str]:
     sources = [source for source in (config.pois.sources if config.pois else ()) if _is_one(source.path, task.path)]
     label = task.columns or (() if task.column is None else (task.column,))
     for source in sources:
-        levels = () if isinstance(source, CountSource) else (source.first_level, source.second_level)
+        levels = () if isinstance(source, CountSource) else (source.first_level, source.second_level, *source.keys)
         read = source.columns if isinstance(source, CountSource) else tuple(name for name in levels if name)
         shared = _in_both(label, read)
         if shared:
