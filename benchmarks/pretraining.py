@@ -21,6 +21,7 @@ import numpy as np
 from pages import write_page
 
 from mmgr import Run
+from mmgr.actions.pretrain import pois_around
 from mmgr.bench.machine import machine
 from mmgr.config import load_config
 from mmgr.files import write_aside
@@ -68,9 +69,10 @@ def train(name: str, arguments: argparse.Namespace) -> Iterator[dict[str, list[f
     store, vectors = run.build(), run.categories()
     same = {"encoder": "resnet18", "weights": "random", "crop": arguments.crop, "epochs": arguments.epochs}
     recipe = RECIPES[name].model_copy(update=same | {"batch_size": arguments.batch, "held_out": 0.1})
+    around = pois_around(config, run.layout, store) if recipe.uses_pois and recipe.pois_around else None
     for seed in range(arguments.seeds):
         folder = arguments.folder / f"{name}-{seed}"
-        pretrain(store, vectors, recipe, folder=folder, seed=seed, device="cpu")
+        pretrain(store, vectors, recipe, folder=folder, seed=seed, around=around, device="cpu")
         yield read_monitor(folder / "monitor.csv")
 
 

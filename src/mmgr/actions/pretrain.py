@@ -81,7 +81,7 @@ def _train(config: Config, layout: Layout, processes: Processes) -> None:
         recipe,
         folder=layout.pretrain,
         seed=config.seed,
-        around=_pois_around(config, layout, store) if recipe.uses_pois and recipe.pois_around else None,
+        around=pois_around(config, layout, store) if recipe.uses_pois and recipe.pois_around else None,
         device=config.pretrain.device,
         checkpoint_every=config.pretrain.checkpoint_every,
         tensorboard=config.pretrain.tensorboard,
@@ -103,7 +103,7 @@ def _train(config: Config, layout: Layout, processes: Processes) -> None:
     save_bundle(layout.bundle, model, recipe, store.info.taxonomy, made, PatchSize.of(store))
 
 
-def _pois_around(config: Config, layout: Layout, store: RegionStore) -> NDArray[np.float32] | None:
+def pois_around(config: Config, layout: Layout, store: RegionStore) -> NDArray[np.float32] | None:
     """Return the vectors of the points around regions, NaN where unknown; None where nothing is known.
 
     What counts of polygons say of the surroundings has no part in training: it is much the same all over a quarter.
