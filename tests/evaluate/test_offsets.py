@@ -66,6 +66,20 @@ def test_one_group_has_no_offset_and_a_group_without_labels_none_of_its_own(
     assert (seen[SIDE:, 4:].sum(axis=1) == 1).all()
 
 
+def test_few_labels_or_many_groups_have_no_offset(cities: tuple[Units, Units, np.ndarray]) -> None:
+    _, offset, X = cities
+    count = len(offset)
+    few = np.where(np.arange(count) < 4, "hamlet", offset.group).astype(object)
+    some = replace(offset, group=few, region_group=few)
+    assert some.offsets == ("east", "west")
+    assert (some.inputs(X)[:4, 4:] == 0).all()
+    for groups in (count, 51):  # places of their own, and quarters of five
+        names = np.array([f"g{number % groups}" for number in range(count)], object)
+        assert replace(offset, group=names, region_group=names).offsets == ()
+    fifty = np.array([f"g{number % 50}" for number in range(count)], object)
+    assert len(replace(offset, group=fifty, region_group=fifty).offsets) == 50
+
+
 @pytest.mark.parametrize("probe", ["ridge", "mlp", "knn", "boosting"])
 def test_a_difference_between_cities_that_no_vector_tells_is_found(
     cities: tuple[Units, Units, np.ndarray], probe: str
@@ -153,5 +167,5 @@ def test_the_configuration_has_them_unless_it_says_no(
         monkeypatch.setattr(own_folds, "read_units", lambda *_, units=units: units)
         found = own_folds.task_units(config, units.task, regions).offsets
         assert found == (offsets if asked.get("group_offsets", True) else ())
-    lines = [line for line in caplog.messages if "one group of regions" in line]
+    lines = [line for line in caplog.messages if "no group has an offset: all labels lie in one" in line]
     assert len(lines) == (asked == {"group_offsets": True}), "only who asks by name is told"

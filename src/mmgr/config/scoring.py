@@ -190,8 +190,8 @@ class Evaluate(Section):
     training units."""
     group_offsets: bool = True
     """Whether probes and fine-tuning, of all rows alike, see which group of regions, such as a city, a unit is of: an
-    offset for each group that has labels, as strong as inner blocks say. One group alone has none; published protocols
-    go without."""
+    offset for each group of at least 5 labelled units, as strong as inner blocks say. One group alone has none, nor
+    have more than 50; published protocols go without."""
     seeds: Count = 3
     """Repetitions with other folds and other starts of the probe."""
     fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()

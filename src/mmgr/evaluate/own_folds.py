@@ -16,11 +16,11 @@ from mmgr.console import log, quiet
 from mmgr.errors import LabelError, SplitError
 from mmgr.evaluate.classes import text_of
 from mmgr.evaluate.labels import read_units, rows_of_groups
-from mmgr.evaluate.names import NEVER, fold_names
+from mmgr.evaluate.names import NEVER, fold_names, names_of
 from mmgr.evaluate.near import near_polygons
 from mmgr.evaluate.point_labels import PointLabels, read_points
 from mmgr.evaluate.polygon_labels import shared_areas
-from mmgr.evaluate.units import Units
+from mmgr.evaluate.units import MIN_OF_GROUP, MOST_GROUPS, Units
 from mmgr.tables import read_vector, with_geometry
 
 
@@ -43,7 +43,7 @@ def task_units(config: Config, task: Task, regions: gpd.GeoDataFrame) -> Units:
     if config.evaluate.group_offsets:
         units = replace(units, region_group=regions["group"].to_numpy(object))
         if not units.offsets and "group_offsets" in config.evaluate.model_fields_set:
-            log.info("%s: all labels lie in one group of regions, which has no offset", task.name)
+            log.info("%s: no group has an offset: %s", task.name, _why_none(units))
     column = config.evaluate.column
     if config.evaluate.splits is None or "column" not in config.evaluate.splits or column is None:
         return units
@@ -61,6 +61,16 @@ def task_units(config: Config, task: Task, regions: gpd.GeoDataFrame) -> Units:
             return replace(units, own_folds=_folds_of(units, frame, column, path))
     looked = [task.path] if task.kind.startswith("point") else []
     raise SplitError(_nowhere(task, column, [*looked, *(path for path, *_ in places)]))
+
+
+def _why_none(units: Units) -> str:
+    """Say why no group has an offset."""
+    _, counts = np.unique(names_of(units.group), return_counts=True)
+    if len(counts) == 1:
+        return "all labels lie in one"
+    if counts.max() < MIN_OF_GROUP:
+        return f"none of {len(counts)} has {MIN_OF_GROUP} labelled {units.kind}"
+    return f"there are {len(counts)}, more than {MOST_GROUPS}"
 
 
 def _nowhere(task: Task, column: str, looked: list[Path]) -> str:

@@ -18,6 +18,10 @@ from mmgr.evaluate.variogram import Variogram, empirical_variogram
 
 MIN_UNITS = 10
 """Fewer labelled units than this are no basis for a score."""
+MIN_OF_GROUP = 5
+"""A group of fewer labelled units has no offset: where some are tested, hardly any would be left to learn it from."""
+MOST_GROUPS = 50
+"""With more groups than this none has an offset: they are no cities, but quarters, or places of their own."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,15 @@ class Units:
 
     @cached_property
     def offsets(self) -> tuple[str, ...]:
-        """Groups that have an offset: all that have labels, if there are several and offsets are asked for."""
-        groups = () if self.region_group is None else tuple(np.unique(names_of(self.group)).tolist())
-        return groups if len(groups) > 1 else ()
+        """Groups that have an offset, if offsets are asked for and there are several groups.
+
+        They are those of :data:`MIN_OF_GROUP` units; none where they are more than :data:`MOST_GROUPS`.
+        """
+        if self.region_group is None:
+            return ()
+        names, counts = np.unique(names_of(self.group), return_counts=True)
+        groups = tuple(names[counts >= MIN_OF_GROUP].tolist())
+        return groups if len(names) > 1 and 0 < len(groups) <= MOST_GROUPS else ()
 
     def inputs(self, matrix: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return what probes see of each unit: :meth:`features`, and which of :attr:`offsets` is its own.
