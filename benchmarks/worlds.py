@@ -1,7 +1,7 @@
 """The rows of `mmgr benchmark` in several made worlds: what is ahead in general, and not in one city by luck.
 
-    python benchmarks/worlds.py --folder ../runs/worlds --seeds 1 2 3 4 5 6 7 8 9 10 --write docs/results/benchmark-made.md \
-        --json benchmarks/results/2026-11-29-worlds.json
+    python benchmarks/worlds.py --folder ../runs/worlds --seeds 1 2 3 4 5 6 7 8 9 10 \
+        --write docs/results/benchmark-made.md --json benchmarks/results/2026-11-29-worlds.json
 
     for size in 62 66; do python benchmarks/worlds.py --folder ../runs/worlds-$size --seeds 4 --rows mmgr \
         --no-group-offsets --batch-size $size --json benchmarks/results/2026-11-29-worlds-$size.json; done
