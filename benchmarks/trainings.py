@@ -81,12 +81,16 @@ def page(found: list[World]) -> str:
     shared = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in first.shared.items() if key != "seed")
     when = datetime.now(UTC).date().isoformat()
     facts = (
-        f"Written {when} on {here['cores']} cores ({here['cpu']}, no GPU). {len(found)} trainings a row, each with folds "
-        f"of its own. All trained rows: {shared}."
+        f"Written {when} on {here['cores']} cores ({here['cpu']}, no GPU). {len(found)} trainings a row, each with "
+        f"folds of its own. All trained rows: {shared}."
     )
     scores = [
         [f"`{name}`", *(cell(found, panel, name, names) for panel in panels), f"{ranks[name]:.1f}"] for name in names
     ]
+    about = (
+        "Mean ± standard deviation over trainings of the difference at the same seed; in brackets, in how many ours is "
+        "ahead."
+    )
     less = [
         [f"`{name}`", *(difference(found, panel, first.main, name) for panel in panels)]
         for name in names
@@ -99,8 +103,7 @@ def page(found: list[World]) -> str:
             "Mean ± standard deviation over trainings; the mean rank is over columns and trainings.",
             markdown_table([["Row", *titles, "Mean rank"], [*dashes, "---:"], *scores]),
             f"## `{first.main}` less each row",
-            "Mean ± standard deviation over trainings of the difference at the same seed; in brackets, in how many ours "
-            "is ahead.",
+            about,
             markdown_table([["Less", *titles], dashes, *less]),
         ]
     )
