@@ -78,7 +78,10 @@ def test_pois_are_enough_and_images_are(tmp_path: Path) -> None:
             MINIMAL + "pois:\n  sources:\n  - {kind: dots, path: a}\n",
             "city.yaml:8: `pois.sources.0`: `kind` is `points` or `counts`",
         ),
-        (MINIMAL + "pois:\n  sources:\n  - {path: a}\n", "city.yaml:8: `pois.sources.0.first_level` is missing"),
+        (
+            MINIMAL + "pois:\n  sources:\n  - {path: a}\n",
+            "city.yaml:8: `pois.sources.0`: name `first_level`, the column",
+        ),
         (MINIMAL + "pois:\n  sources: []\n", "city.yaml:6: `pois`: name `sources`, files of points or"),
         (MINIMAL + "tasks:\n- {name: a, path: b, kind: polygon_total}\n", "labels from polygons need `column`"),
         (MINIMAL + "tasks:\n- {name: a, path: b, kind: raster_sum, units: polygons}\n", "belong to regions"),
