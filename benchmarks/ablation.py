@@ -155,6 +155,7 @@ class City:
         model.recipe = model.recipe.model_copy(
             update={key: getattr(recipe, key) for key in ("true_size", "feature_maps")}
         )
+        vars(model).pop("whole_edge", None)  # which a model finds once
         found = embed(model, self.store, recipe, device="cpu")
         group = self.store.regions["group"].to_numpy(object)
         centres, edge = centres_of(self.store.regions), self.store.info.edge
