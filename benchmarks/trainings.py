@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import yaml
 from pages import write_page
-from worlds import World, cell, column
+from worlds import Panel, World, column, score_tables
 
 from mmgr import Run
 from mmgr.bench.machine import machine
-from mmgr.benchmark.table import markdown_table, panel_title
 from mmgr.console import show_log
 from mmgr.demo import prepare_demo
 from mmgr.evaluate import METRICS
@@ -69,47 +68,17 @@ def training(seed: int, arguments: argparse.Namespace) -> World:
     return World(seed, Run(own).benchmark(rows=arguments.rows))
 
 
-def page(found: list[World]) -> str:
+def page(found: Sequence[World]) -> str:
     """Return what stands between the page's marks."""
-    first, here = found[0].found, machine()
-    panels = first.panels
-    titles = [panel_title(first, panel) for panel in panels]
-    names = [name for name in first.ranks if all(name in one.values for one in found)]
-    ranks = {name: float(np.mean([one.found.ranks[name] for one in found])) for name in names}
-    names.sort(key=ranks.__getitem__)
-    dashes = ["---", *["---:"] * len(panels)]
-    shared = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in first.shared.items() if key != "seed")
-    when = datetime.now(UTC).date().isoformat()
-    facts = (
-        f"Written {when} on {here['cores']} cores ({here['cpu']}, no GPU). {len(found)} trainings a row, each with "
-        f"folds of its own. All trained rows: {shared}."
-    )
-    scores = [
-        [f"`{name}`", *(cell(found, panel, name, names) for panel in panels), f"{ranks[name]:.1f}"] for name in names
-    ]
-    about = (
+    about = (f"{len(found)} trainings a row, each with folds of its own.", "")
+    less = (
         "Mean ± standard deviation over trainings of the difference at the same seed; in brackets, in how many ours is "
         "ahead."
     )
-    less = [
-        [f"`{name}`", *(difference(found, panel, first.main, name) for panel in panels)]
-        for name in names
-        if name != first.main
-    ]
-    return "\n\n".join(
-        [
-            facts,
-            "## Scores",
-            "Mean ± standard deviation over trainings; the mean rank is over columns and trainings.",
-            markdown_table([["Row", *titles, "Mean rank"], [*dashes, "---:"], *scores]),
-            f"## `{first.main}` less each row",
-            about,
-            markdown_table([["Less", *titles], dashes, *less]),
-        ]
-    )
+    return "\n\n".join(score_tables(found, about, over="trainings", difference=difference, less=less))
 
 
-def difference(found: list[World], panel: tuple[str, str], main: str, other: str) -> str:
+def difference(found: Sequence[World], panel: Panel, main: str, other: str) -> str:
     """Return how far the main row is ahead of another, over trainings."""
     less = column(found, panel, main) - column(found, panel, other)
     sign = 1 if METRICS[found[0].found.of_panel(panel)[0].metric].highest else -1

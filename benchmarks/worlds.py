@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,53 +125,85 @@ def benchmark(seed: int, arguments: argparse.Namespace) -> Benchmark:
 
 def page(worlds: Sequence[World], arguments: argparse.Namespace) -> str:
     """Return what stands between the page's marks."""
-    found, here = worlds[0].found, machine()
-    shared = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.shared.items() if key != "seed")
-    # a row that one world could not make is compared in none
-    names = [name for name in found.ranks if all(name in world.values for world in worlds)]
-    ranks = {name: float(np.mean([world.found.ranks[name] for world in worlds])) for name in names}
-    names.sort(key=ranks.__getitem__)
-    panels = found.panels
-    titles = [panel_title(found, panel) for panel in panels]
-    dashes = ["---", *["---:"] * len(panels)]
-    when = datetime.now(UTC).date().isoformat()
-    facts = (
-        f"Written {when} on {here['cores']} cores ({here['cpu']}, no GPU). {len(worlds)} worlds of {arguments.cities} "
-        f"cities and {arguments.regions} regions, one training a row in each. All trained rows: {shared}. Probe "
-        "`ridge`, and `softmax` for shares."
-    )
-    scores = [
-        [f"`{name}`", *(cell(worlds, panel, name, names) for panel in panels), f"{ranks[name]:.1f}"] for name in names
-    ]
-    about = (
+    size = f"{len(worlds)} worlds of {arguments.cities} cities and {arguments.regions} regions"
+    about = (f"{size}, one training a row in each.", "Probe `ridge`, and `softmax` for shares.")
+    less = (
         "Mean over worlds with Student's 95 % interval; **bold** where it leaves out no difference. In brackets, in "
         "how many worlds ours is ahead. Of metrics marked ↓ less is better."
     )
-    less = [
-        [f"`{name}`", *(difference(worlds, panel, found.main, name) for panel in panels)]
-        for name in names
-        if name != found.main
-    ]
-    parts = [
-        facts,
-        "## Scores",
-        "Mean ± standard deviation over worlds; the mean rank is over columns and worlds.",
-        markdown_table([["Row", *titles, "Mean rank"], [*dashes, "---:"], *scores]),
-        f"## `{found.main}` less each row",
-        about,
-        markdown_table([["Less", *titles], dashes, *less]),
-    ]
+    parts = score_tables(worlds, about, over="worlds", difference=difference, less=less)
     if arguments.less is not None:
+        found, names = worlds[0].found, ranked(worlds)
         before = values_of(arguments.less)
-        wanted = [(world.seed, panel) for world in worlds for panel in panels]
+        wanted = [(world.seed, panel) for world in worlds for panel in found.panels]
         there = [name for name in names if all((seed, name, *panel) in before for seed, panel in wanted)]
-        gains = [[f"`{name}`", *(gain(worlds, panel, name, before) for panel in panels)] for name in there]
+        gains = [[f"`{name}`", *(gain(worlds, panel, name, before) for panel in found.panels)] for name in there]
+        titles = [panel_title(found, panel) for panel in found.panels]
         parts += [
             f"## Less each row's score in {arguments.less.name}",
             "Mean ± standard deviation over worlds of the difference in the same world; in brackets, its range.",
-            markdown_table([["Row", *titles], dashes, *gains]),
+            markdown_table([["Row", *titles], ["---", *["---:"] * len(titles)], *gains]),
         ]
     return "\n\n".join(parts)
+
+
+def ranked(worlds: Sequence[World]) -> dict[str, float]:
+    """Return the mean rank of each row, the best first; a row that one world could not make is compared in none."""
+    names = [name for name in worlds[0].found.ranks if all(name in world.values for world in worlds)]
+    ranks = {name: float(np.mean([world.found.ranks[name] for world in worlds])) for name in names}
+    return dict(sorted(ranks.items(), key=lambda rank: rank[1]))
+
+
+def score_tables(
+    worlds: Sequence[World],
+    about: tuple[str, str],
+    *,
+    over: str,
+    difference: Callable[[Sequence[World], Panel, str, str], str],
+    less: str,
+) -> list[str]:
+    """Return the facts, the scores of all rows, and the main row's differences from each, over worlds or trainings.
+
+    Parameters
+    ----------
+    worlds
+        What benchmarks found.
+    about
+        What stands in the facts before and after the settings of trained rows.
+    over
+        What means are over.
+    difference
+        Writes a cell of the second table, of worlds, panel, main row and other row.
+    less
+        What that table says.
+    """
+    found, here, ranks = worlds[0].found, machine(), ranked(worlds)
+    shared = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.shared.items() if key != "seed")
+    panels, when = found.panels, datetime.now(UTC).date().isoformat()
+    titles = [panel_title(found, panel) for panel in panels]
+    dashes = ["---", *["---:"] * len(panels)]
+    before, after = about
+    facts = (
+        f"Written {when} on {here['cores']} cores ({here['cpu']}, no GPU). {before} All trained rows: {shared}. {after}"
+    )
+    scores = [
+        [f"`{name}`", *(cell(worlds, panel, name, list(ranks)) for panel in panels), f"{rank:.1f}"]
+        for name, rank in ranks.items()
+    ]
+    differences = [
+        [f"`{name}`", *(difference(worlds, panel, found.main, name) for panel in panels)]
+        for name in ranks
+        if name != found.main
+    ]
+    return [
+        facts.strip(),
+        "## Scores",
+        f"Mean ± standard deviation over {over}; the mean rank is over columns and {over}.",
+        markdown_table([["Row", *titles, "Mean rank"], [*dashes, "---:"], *scores]),
+        f"## `{found.main}` less each row",
+        less,
+        markdown_table([["Less", *titles], dashes, *differences]),
+    ]
 
 
 def column(worlds: Sequence[World], panel: Panel, name: str) -> np.ndarray:

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from mmgr.errors import InputError, PoiError
-from mmgr.files import existing_file
 from mmgr.pois.levels import KEYS, as_record, key_column, part_of_records
 from mmgr.pois.points import is_vector
 from mmgr.propose.columns import (
@@ -97,7 +96,8 @@ def _layer_of(path: Path, shown_path: str, layers: Sequence[str]) -> list[str]:
 
 def _extract(path: Path, shown_path: str) -> list[str]:
     """Write the lines of `pois` for an extract of OpenStreetMap."""
-    existing_file(path, what="POIs")
+    if not spatial_layers(path):
+        read_vector(path, what="POIs")  # says what is wrong with it
     found = {}
     for layer in OSM_LAYERS:
         with suppress(InputError):  # one of them may be empty
