@@ -306,8 +306,8 @@ def tables(records: dict[int, list[Record]], arguments: argparse.Namespace) -> s
     probes = ", ".join(arguments.probes)
     head = (
         f"{arguments.regions:,} regions in {arguments.cities} made cities, {len(records)} seed(s) of cities and "
-        f"trainings, {arguments.epochs} epochs of {arguments.encoder} from {arguments.weights} weights on views of 56 pixels; "
-        f"{probes}, one seed of folds; mean ± standard deviation over seeds. Finished "
+        f"trainings, {arguments.epochs} epochs of {arguments.encoder} from {arguments.weights} weights on views of 56 "
+        f"pixels; {probes}, one seed of folds; mean ± standard deviation over seeds. Finished "
         f"{datetime.now(UTC).date().isoformat()} on {made['cores']} cores ({made['cpu']}, no GPU)."
     )
     parts = [head]
