@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -243,10 +245,19 @@ def _read_features(path: Path, layer: str | None, what: str) -> pd.DataFrame:
         chosen = _chosen_layer(path, layer, what)
         # of an extract of OpenStreetMap GDAL builds all layers at once, and of a large one it gives up, unless asked so
         select = f'SELECT * FROM "{chosen}"'  # noqa: S608 - the name of a layer of the file
-        one = {"sql": select} if is_osm(path) else {"layer": chosen}
-        frame: pd.DataFrame = pyogrio.read_dataframe(path, **one)
+        return _read_quietly(path, **({"sql": select} if is_osm(path) else {"layer": chosen}))
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise InputError(f"{what}: {path} cannot be read ({error}).") from error
+
+
+def _read_quietly(path: Path, **chosen: str) -> pd.DataFrame:
+    """Read a layer; a shape that cannot be built is missing, and what GDAL says of shapes goes into the log."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", RuntimeWarning)
+        frame: pd.DataFrame = pyogrio.read_dataframe(path, on_invalid="ignore", **chosen)
+    for text in dict.fromkeys(str(warning.message) for warning in said):
+        # at the edge of an extract of OpenStreetMap areas are cut open, which is no fault of the file
+        log.log(logging.DEBUG if is_osm(path) else logging.WARNING, "%s: GDAL says: %s", path, text)
     return frame
 
 

@@ -18,6 +18,7 @@ from mmgr.config import PointSource, Pois
 from mmgr.errors import InputError, PoiError
 from mmgr.pois import read_pois
 from mmgr.propose.pois import pois_section
+from mmgr.tables import polygons_only, read_vector
 
 GENOA = CRS.from_epsg(32632)
 OSM = """<?xml version="1.0" encoding="UTF-8"?>
@@ -87,6 +88,34 @@ def test_extracts_of_openstreetmap_are_read_layer_by_layer(extract: Path, caplog
     assert sum("keys: [amenity, shop]" in line for line in lines) == 2
     with pytest.raises(InputError, match=r"nowhere\.osm"):
         pois_section(extract.with_name("nowhere.osm"), "nowhere.osm")
+
+
+def test_a_real_extract_in_pbf_is_read_past_areas_that_its_edge_cuts_open(
+    shared_data: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = shared_data / "helsinki" / "Helsinki.osm.pbf"
+    lines = pois_section(path, path.name)
+    assert lines[0].startswith("# 2,111 POIs by keys of OpenStreetMap: amenity (1,088), shop (509)")
+    for layer, firsts in (("points", {"amenity", "shop"}), ("multipolygons", {"amenity"})):
+        keys = ("amenity", "shop") if layer == "points" else ("amenity",)
+        assert {first for first, _ in kinds(path=path, layer=layer, keys=keys)} == firsts
+    assert "11 of 1095 POIs without usable coordinates are left out" in caplog.text
+    assert "GDAL" not in caplog.text
+    assert not [warning for warning in recwarn if "ring" in str(warning.message)]
+
+
+def test_a_shape_that_cannot_be_built_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    places = [("cafe", "Point", [8.9, 44.4]), ("bank", "Polygon", [[[8.9, 44.4], [8.91, 44.4]]])]
+    features = [
+        {"type": "Feature", "properties": {"kind": kind}, "geometry": {"type": shape, "coordinates": where}}
+        for kind, shape, where in places
+    ]
+    path = tmp_path / "p.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+    assert kinds(path=path, first_level="kind") == [("cafe", "cafe")]
+    assert "1 of 2 POIs without usable coordinates are left out (row 2)" in caplog.text
+    with pytest.raises(InputError, match=r"1 features without geometry \(number 2\)"):
+        polygons_only(read_vector(path, what="regions"), path=path, what="regions")
 
 
 @pytest.mark.parametrize("ending", ["parquet", "geojson"])
