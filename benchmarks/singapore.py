@@ -1,7 +1,7 @@
 """Score region vectors from POIs on Singapore, as published benchmarks score theirs.
 
 Usage: python benchmarks/singapore.py --data ../shared/data/singapore
-           --json benchmarks/results/2026-11-24-singapore.json [--write docs/results/singapore.md]
+           --json benchmarks/results/2026-11-29-singapore.json [--write docs/results/singapore.md]
 
 Every row is written when it is done, and a row that was done with the same number of units is skipped: a run that was
 cut off goes on. With --write, what stands between `<!-- tables -->` and `<!-- end of tables -->` of a page is replaced.
@@ -36,8 +36,9 @@ def main() -> None:
         units = TASKS[task](asked.data, None if asked.full else asked.cells)
         rows = [ROWS[name] for name in asked.rows if task in ROWS[name].tasks.split()]
         for row in rows:
-            if asked.again or not done(run, task, row, units):
-                score_row(run, task, row, city, units)
+            names = [name for name in protocols(row, units) if asked.again or not done(run, task, row, name, units)]
+            if names:
+                score_row(run, task, row, city, units, names)
                 write_run(asked.json, run)
     text = tables(run["results"])
     print(text)
@@ -60,8 +61,14 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def score_row(run: dict[str, Any], task: str, row: Row, city: City, units: Units) -> None:
-    """Make a row's vectors, score them under each protocol of the task, and add the results to the run."""
+def protocols(row: Row, units: Units) -> list[str]:
+    """Return the protocols that score a row: cells' numbers have probes of ours beside the published network."""
+    ours = ["cityrep-kernel", *(["cityrep-trees"] if row.trees else [])]
+    return [*units.protocols, *(ours if units.kind == "number" and "cityrep" in units.protocols else [])]
+
+
+def score_row(run: dict[str, Any], task: str, row: Row, city: City, units: Units, names: list[str]) -> None:
+    """Make a row's vectors, score them under some protocols, and add the results to the run."""
     begun = time.perf_counter()
     try:
         vectors = vectors_of(row, city, units.regions)
@@ -69,9 +76,9 @@ def score_row(run: dict[str, Any], task: str, row: Row, city: City, units: Units
         print(f"{task}: {row.name}: skipped: {reason}", flush=True)
         return
     took = time.perf_counter() - begun
-    for name in units.protocols:
+    for name in names:
         begun = time.perf_counter()
-        protocol = get_protocol(f"{name}-trees" if row.trees else name)
+        protocol = get_protocol(name)
         scores = protocol.score(vectors, units.labels, units.places, kind=units.kind, rows=units.rows)
         result = {
             "task": task,
@@ -103,15 +110,9 @@ def summary(scores: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     return {"mean": result_mean(scores), "sd": spread}
 
 
-def done(run: dict[str, Any], task: str, row: Row, units: Units) -> bool:
-    """Return whether a row has results of as many units under each protocol."""
-    names = {f"{name}-trees" if row.trees else name for name in units.protocols}
-    there = {
-        old["protocol"]
-        for old in run["results"]
-        if is_of(old, task, row, old["protocol"]) and old["units"] == len(units.regions)
-    }
-    return names <= there
+def done(run: dict[str, Any], task: str, row: Row, protocol: str, units: Units) -> bool:
+    """Return whether a row has results of as many units under a protocol."""
+    return any(is_of(old, task, row, protocol) and old["units"] == len(units.regions) for old in run["results"])
 
 
 def is_of(result: dict[str, Any], task: str, row: Row, protocol: str) -> bool:
@@ -122,12 +123,11 @@ def is_of(result: dict[str, Any], task: str, row: Row, protocol: str) -> bool:
 def add_differences(results: list[dict[str, Any]]) -> None:
     """Set each result's difference to the baseline, seed by seed, where the baseline has the same units."""
     for result in results:
-        published = result["protocol"].removesuffix("-trees")
         base = [
             old
             for old in results
             if (old["task"], old["protocol"], old["row"], old["units"])
-            == (result["task"], published, BASELINE, result["units"])
+            == (result["task"], result["protocol"], BASELINE, result["units"])
         ]
         if base:
             pairs = list(zip(result["scores"], base[0]["scores"], strict=True))

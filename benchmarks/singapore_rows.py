@@ -19,7 +19,7 @@ SEED = 0
 """Of everything that is learned."""
 BASELINE = "plain table"
 """The row that all others are compared with."""
-GRIDS, SUBZONES, NUMBERS = "population gdp landuse", "subzone-landuse subzone-population", "population gdp"
+TASKS = "population gdp landuse subzone-landuse subzone-population"
 
 
 class UnavailableError(Exception):
@@ -58,9 +58,9 @@ class Row:
     name: str
     make: Callable[[City], Any]
     """An estimator of region vectors, or several whose vectors stand side by side."""
-    tasks: str = f"{GRIDS} {SUBZONES}"
+    tasks: str = TASKS
     trees: bool = False
-    """Whether gradient boosted trees are the probe, not the protocol's network."""
+    """Whether gradient boosted trees score it, too."""
 
 
 def vectors_of(row: Row, city: City, regions: gpd.GeoDataFrame) -> NDArray[np.float32]:
@@ -120,9 +120,8 @@ ROWS = {
     row.name: row
     for row in (
         Row("one-hot, inside", _mean(_one_hot)),
-        Row("one-hot, 1 km", _mean(_one_hot, radius=KILOMETRE)),
-        Row(BASELINE, _table),
-        Row("plain table, boosted trees", _table, tasks=NUMBERS, trees=True),
+        Row("one-hot, 1 km", _mean(_one_hot, radius=KILOMETRE), trees=True),
+        Row(BASELINE, _table, trees=True),
         Row("TF-IDF, 1 km", _mean(_one_hot, radius=KILOMETRE, weighting="tf-idf")),
         Row("Place2Vec mean, 1 km", _mean(_place2vec, radius=KILOMETRE)),
         Row("text mean, 1 km", _mean(City.text, radius=KILOMETRE)),
@@ -136,8 +135,9 @@ ROWS = {
         Row("attention, contrast", _poi_sets("attention")),
         Row("category densities, 5 scales", lambda city: ContextDensities(city.pois)),
         Row("kernels, contrast", _poi_sets("kernels")),
-        Row("context (ours), 128 components", lambda city: ContextVectors(city.pois)),
-        Row("context (ours), whole", lambda city: ContextVectors(city.pois, dimensions=None)),
+        Row("context (ours), bent at 1 spread", lambda city: ContextVectors(city.pois, squash=1.0)),
+        Row("context (ours), 128 components", lambda city: ContextVectors(city.pois), trees=True),
+        Row("context (ours), whole", lambda city: ContextVectors(city.pois, dimensions=None), trees=True),
     )
 }
 """The rows by name, in the order of the tables."""

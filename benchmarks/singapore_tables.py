@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 TITLES = {
-    ("population", "cityrep"): "population, 100 m cells",
-    ("gdp", "cityrep"): "GDP, cells of 30 arc seconds",
+    ("population", "cityrep"): "population, 100 m cells, the published network",
+    ("population", "cityrep-kernel"): "population, 100 m cells, kernel ridge regression",
+    ("population", "cityrep-trees"): "population, 100 m cells, boosted trees",
+    ("gdp", "cityrep"): "GDP, cells of 30 arc seconds, the published network",
+    ("gdp", "cityrep-kernel"): "GDP, cells of 30 arc seconds, kernel ridge regression",
+    ("gdp", "cityrep-trees"): "GDP, cells of 30 arc seconds, boosted trees",
     ("landuse", "cityrep"): "land use, points of 12 classes",
     ("subzone-landuse", "regiondcl"): "subzones' land use, random units (optimistic)",
     ("subzone-landuse", "regiondcl-blocks"): "subzones' land use, blocks of 5 km",
@@ -22,7 +26,7 @@ def tables(results: list[dict[str, Any]]) -> str:
     """Return one table a task and protocol, its rows in the order of the results."""
     parts = []
     for (task, protocol), title in TITLES.items():
-        own = [r for r in results if r["task"] == task and r["protocol"].removesuffix("-trees") == protocol]
+        own = [r for r in results if r["task"] == task and r["protocol"] == protocol]
         if own:
             parts.append("\n".join([f"### {title}", "", scored(own, protocol), "", *table(own)]))
     return "\n\n".join(parts) + "\n"

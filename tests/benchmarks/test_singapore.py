@@ -27,15 +27,24 @@ def test_rows_are_scored_once_compared_and_written_into_a_page(shared_data: Path
     assert "text mean, 1 km: skipped: needs --text-model" in second
 
     run = json.loads(kept.read_text())
-    assert [result["row"] for result in run["results"]] == ["one-hot, inside", "plain table"]
-    inside, plain = run["results"]
+    assert [(result["row"], result["protocol"]) for result in run["results"]] == [
+        ("one-hot, inside", "cityrep"),
+        ("one-hot, inside", "cityrep-kernel"),
+        ("plain table", "cityrep"),
+        ("plain table", "cityrep-kernel"),
+        ("plain table", "cityrep-trees"),
+    ]
+    inside, inside_kernel, plain, plain_kernel, _ = run["results"]
     assert (plain["units"], plain["dimensions"], len(plain["scores"])) == (400, 515, 5)
     assert plain["of_units"] > 10_000
     assert inside["difference"]["mean"]["r2"] == pytest.approx(inside["mean"]["r2"] - plain["mean"]["r2"])
+    apart = inside_kernel["mean"]["r2"] - plain_kernel["mean"]["r2"]
+    assert inside_kernel["difference"]["mean"]["r2"] == pytest.approx(apart), "with the same probe"
     assert run["machine"]["cores"] > 0
 
     text = page.read_text()
     assert text.startswith("# Words")
     assert text.endswith("More words.\n")
     assert "old" not in text
+    assert text.index("the published network") < text.index("kernel ridge regression") < text.index("boosted trees")
     assert text.index("| one-hot, inside |") < text.index("| plain table |")

@@ -190,7 +190,7 @@ def test_a_radius_weighs_pois_around_the_centre_by_distance() -> None:
 def test_context_vectors_are_components_of_squashed_standardised_log_densities() -> None:
     regions = grid()
     table = ContextDensities(POIS, scales=SCALES).fit_transform(regions).astype(np.float64)
-    squashed = np.tanh((table - table.mean(axis=0)) / table.std(axis=0))
+    squashed = np.tanh((table - table.mean(axis=0)) / table.std(axis=0) / 2)
     kept = ContextVectors(POIS, scales=SCALES, dimensions=None).fit_transform(regions)
     np.testing.assert_allclose(kept, squashed, atol=1e-4)
     found = ContextVectors(POIS, scales=SCALES, dimensions=4).fit_transform(regions)
@@ -198,6 +198,8 @@ def test_context_vectors_are_components_of_squashed_standardised_log_densities()
     np.testing.assert_allclose(np.abs(found), np.abs(left * lengths)[:, :4], atol=1e-3)
     whole = ContextVectors(POIS, scales=SCALES).fit_transform(regions)
     assert whole.shape == (144, 18)  # all there are
+    linear = ContextVectors(POIS, scales=SCALES, dimensions=None, squash=1e4).fit_transform(regions)
+    np.testing.assert_allclose(1e4 * linear, (table - table.mean(axis=0)) / table.std(axis=0), atol=1e-2)
     assert (ContextVectors(POIS, scales=SCALES).fit_transform(regions) == whole).all()
 
 
@@ -242,6 +244,7 @@ def test_faults_of_regions_are_named(regions: Any, message: str) -> None:
         (ContextVectors(POIS.drop(columns="first_level")), PoiError, "no column 'first_level'"),
         (ContextVectors(POIS, floor=0), ConfigError, "`floor` is positive.*got 0"),
         (ContextVectors(POIS, dimensions=0), ConfigError, "`dimensions` is at least 1"),
+        (ContextVectors(POIS, squash=0), ConfigError, "`squash` is a positive number .* got 0"),
         (ContextVectors(POIS, scales=(-1,)), ConfigError, "scales are positive"),
         (ContextDensities(POIS, levels="second"), ConfigError, "`levels` are some of"),
         (ContextDensities(POIS, 3), ConfigError, "`vectors` of ContextDensities .* got int"),

@@ -10,9 +10,9 @@ from mmgr.contexts.squashed import LEAST_SPREAD, SquashedComponents
 TABLE = np.random.default_rng(0).lognormal(size=(60, 5)).astype(np.float32)
 
 
-def expected(table: np.ndarray) -> np.ndarray:
+def expected(table: np.ndarray, squash: float = 1.0) -> np.ndarray:
     values = table.astype(np.float64)
-    return np.tanh((values - values.mean(0)) / np.maximum(values.std(0), LEAST_SPREAD))
+    return np.tanh((values - values.mean(0)) / np.maximum(values.std(0), LEAST_SPREAD) / squash)
 
 
 def test_columns_are_standardised_and_squashed_and_turned_into_components() -> None:
@@ -22,6 +22,10 @@ def test_columns_are_standardised_and_squashed_and_turned_into_components() -> N
     left, lengths, _ = np.linalg.svd(squashed - squashed.mean(0), full_matrices=False)
     np.testing.assert_allclose(np.abs(found), np.abs(left * lengths)[:, :3], atol=1e-4)
     assert found.dtype == np.float32
+    gentle = SquashedComponents.of(TABLE, None, squash=3.0)(TABLE)
+    np.testing.assert_allclose(gentle, expected(TABLE, 3.0), atol=1e-5)
+    before = SquashedComponents.of(TABLE, 5, squash=3.0)(TABLE)
+    np.testing.assert_allclose((before**2).sum(), ((gentle - gentle.mean(0)) ** 2).sum(), rtol=1e-4)
 
 
 def test_what_all_but_never_varies_is_not_stretched() -> None:

@@ -19,7 +19,7 @@ def sample(units: int, dims: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return X.astype(np.float32), 1000 + 100 * latent[:, 0] + 10 * rng.normal(size=units)
 
 
-@pytest.mark.parametrize("name", ["ridge", "mlp"])
+@pytest.mark.parametrize("name", ["ridge", "mlp", "kernel"])
 def test_a_probe_learns_what_is_in_the_features(name: str) -> None:
     X, y = sample(300, 60)
     model = make_probe(name, seed=0).fit(X[:200], y[:200])
@@ -27,7 +27,7 @@ def test_a_probe_learns_what_is_in_the_features(name: str) -> None:
 
 
 @pytest.mark.parametrize("units", [5, 8, 20])
-@pytest.mark.parametrize("name", ["ridge", "mlp"])
+@pytest.mark.parametrize("name", ["ridge", "mlp", "kernel"])
 def test_a_probe_works_on_few_units_with_many_features(name: str, units: int) -> None:
     X, y = sample(units + 4, 200)
     predicted = make_probe(name, seed=0).fit(X[:units], y[:units]).predict(X[units:])
@@ -35,7 +35,7 @@ def test_a_probe_works_on_few_units_with_many_features(name: str, units: int) ->
     assert np.isfinite(predicted).all()
 
 
-@pytest.mark.parametrize("name", ["ridge", "mlp"])
+@pytest.mark.parametrize("name", ["ridge", "mlp", "kernel"])
 def test_unknown_features_take_the_training_mean(name: str) -> None:
     X, y = sample(60, 20)
     X[::7] = np.nan
@@ -48,7 +48,7 @@ def test_unknown_features_take_the_training_mean(name: str) -> None:
     assert model.predict(unknown) == pytest.approx(model.predict(mean[None]), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["ridge", "mlp"])
+@pytest.mark.parametrize("name", ["ridge", "mlp", "kernel"])
 def test_features_that_never_vary_predict_the_mean(name: str) -> None:
     _, y = sample(40, 3)
     predicted = make_probe(name, seed=0).fit(np.ones((40, 3), np.float32), y).predict(np.ones((2, 3), np.float32))
@@ -118,7 +118,7 @@ def test_ridge_chooses_its_penalty_on_the_training_units() -> None:
     assert strong > ridge_probe().fit(X, y).head_.alpha_
 
 
-@pytest.mark.parametrize("name", ["ridge", "mlp"])
+@pytest.mark.parametrize("name", ["ridge", "mlp", "kernel"])
 def test_an_odd_place_is_predicted_within_the_range_of_the_labels(name: ProbeName) -> None:
     X, y = sample(60, 10)
     odd = np.full((1, 10), 1e6, np.float32)
@@ -140,7 +140,7 @@ def test_a_feature_that_few_training_units_have_throws_no_prediction_far_off(nam
     assert np.abs(model.predict(X[50:]) - usual).max() < y.std()
 
 
-@pytest.mark.parametrize("name", ["ridge", "mlp"])
+@pytest.mark.parametrize("name", ["ridge", "mlp", "kernel"])
 def test_features_somewhat_beyond_those_learned_from_count_as_they_are(name: ProbeName) -> None:
     X, y = sample(60, 10)
     beyond = X[:1].copy()
@@ -150,7 +150,7 @@ def test_features_somewhat_beyond_those_learned_from_count_as_they_are(name: Pro
     assert model.predict(beyond) == pytest.approx(np.clip(plain, y.min(), y.max()))
 
 
-@pytest.mark.parametrize("name", ["ridge", "mlp"])
+@pytest.mark.parametrize("name", ["ridge", "mlp", "kernel"])
 def test_features_to_predict_from_are_checked_as_everywhere_in_scikit_learn(name: ProbeName) -> None:
     X, y = sample(60, 6)
     model = make_probe(name, seed=0).fit(X, y)

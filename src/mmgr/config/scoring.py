@@ -169,7 +169,7 @@ class Evaluate(Section):
     file. A region whose points are of several folds is left out. Where its values are `train`, `test` and perhaps
     `validation` (in any case, `dev` or `training` too), the test units are tested once; of true and false, those that
     are true. A unit without a value, or of fold -1, is always trained on."""
-    protocol: Literal["cityrep", "cityrep-trees", "regiondcl", "regiondcl-blocks"] | None = None
+    protocol: Literal["cityrep", "cityrep-kernel", "cityrep-trees", "regiondcl", "regiondcl-blocks"] | None = None
     """A published protocol, scored beside the splits, with its own probe and seeds, on the label's own scale; see
     `mmgr.evaluate.protocols`."""
     folds: Annotated[int, Field(ge=2)] = 5
@@ -182,12 +182,13 @@ class Evaluate(Section):
     buffer: Annotated[float, Field(ge=0)] | None = None
     """Training units nearer than this (m) to a test unit are left out; one region's edge by default."""
     probes: Annotated[
-        tuple[Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn"], ...], Field(min_length=1)
+        tuple[Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn", "kernel"], ...],
+        Field(min_length=1),
     ] = ("ridge", "mlp")
     """Small models on the vectors. `ridge`: linear, which is `logistic` regression for classes and `softmax` regression
     for shares, whichever of the three is named; `mlp`: the two layers of the paper; `forest`: random forest;
-    `boosting`: gradient boosted trees; `knn`: nearest neighbours. What they tune is chosen on spatial blocks of the
-    training units."""
+    `boosting`: gradient boosted trees; `knn`: nearest neighbours; `kernel`: ridge regression with a Gaussian kernel.
+    What they tune is chosen on spatial blocks of the training units."""
     group_offsets: bool = True
     """Whether probes and fine-tuning, of all rows alike, see which group of regions, such as a city, a unit is of: an
     offset for each group of at least 5 labelled units, as strong as inner blocks say. One group alone has none, nor

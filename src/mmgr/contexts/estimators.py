@@ -21,6 +21,8 @@ SCALES = (200.0, 400.0, 800.0, 1600.0, 3200.0)
 """Standard deviations in metres: from a few houses to a part of a city."""
 FLOOR = 0.1
 """POIs per km2 below which densities count as alike: one POI in 10 km2."""
+SQUASH = 2.0
+"""Standard deviations at which columns of a context are bent."""
 PART = 4096
 """Regions whose whole table is in memory at a time where only their vectors are kept."""
 
@@ -136,7 +138,7 @@ class ContextVectors(RegionEstimator):
     1. ``log(floor + POIs per km2)`` of each category, each first level and all, at each scale, as
        :class:`ContextDensities`;
     2. standardised over the regions that were fitted, but for columns that hardly vary;
-    3. squashed by ``tanh``, so that one odd downtown or one empty cell of sea cannot decide everything;
+    3. squashed, ``tanh(z / squash)``, so that one odd downtown or one empty cell of sea cannot decide everything;
     4. their principal components, not whitened. Steps 2 to 4 are :class:`mmgr.contexts.squashed.SquashedComponents`.
 
     Nothing is random, and no label is used.
@@ -149,6 +151,8 @@ class ContextVectors(RegionEstimator):
         As of :class:`ContextDensities`.
     dimensions
         Number of components, fewer where there are fewer regions or columns; None keeps the squashed table.
+    squash
+        Standard deviations at which columns are bent.
     random_state
         Not used: nothing is random. It is there so that all learning methods take it.
     first_level, second_level
@@ -170,6 +174,7 @@ class ContextVectors(RegionEstimator):
         floor: float = FLOOR,
         levels: Sequence[str] = LEVELS,
         dimensions: int | None = 128,
+        squash: float = SQUASH,
         random_state: Any = None,
         first_level: str = "first_level",
         second_level: str | None = SECOND_LEVEL,
@@ -179,6 +184,7 @@ class ContextVectors(RegionEstimator):
         self.floor = floor
         self.levels = levels
         self.dimensions = dimensions
+        self.squash = squash
         self.random_state = random_state
         self.first_level = first_level
         self.second_level = second_level
@@ -188,9 +194,11 @@ class ContextVectors(RegionEstimator):
             raise RegionError("one region alone tells nothing of how regions differ; fit at least two.")
         _check_floor(self.floor)
         _check_dimensions(self.dimensions)
+        if not positive(self.squash):
+            raise ConfigError(f"`squash` is a positive number of standard deviations; got {self.squash!r}.")
         self._groups = groups_of_levels(places.taxonomy, self.levels)
         self._field = field_of(places, scales=self.scales)
-        self._squashed = SquashedComponents.of(self._log_densities(regions), self.dimensions)
+        self._squashed = SquashedComponents.of(self._log_densities(regions), self.dimensions, squash=self.squash)
         self.scaler_, self.pca_ = self._squashed.scaler, self._squashed.pca
 
     def _vectors(self, regions: RegionPlaces) -> NDArray[np.float32]:

@@ -31,18 +31,21 @@ class SquashedComponents:
     """Step 1; spreads below :data:`LEAST_SPREAD` count as that."""
     pca: PCA | None
     """Step 3; None keeps the squashed table."""
+    squash: float = 1.0
+    """Standard deviations at which a column is bent: ``tanh(z / squash)``."""
 
     @classmethod
-    def of(cls, table: NDArray[np.float32], dimensions: int | None) -> SquashedComponents:
+    def of(cls, table: NDArray[np.float32], dimensions: int | None, *, squash: float = 1.0) -> SquashedComponents:
         """Learn from a table, shape ``(n, d)``: at most ``dimensions`` components, or None for the squashed table."""
         scaler = StandardScaler().fit(table)
         scaler.scale_ = np.maximum(scaler.scale_, LEAST_SPREAD)
         if dimensions is None:
-            return cls(scaler, None)
-        squashed = np.tanh(scaler.transform(table)).astype(np.float64)
+            return cls(scaler, None, squash)
+        squashed = np.tanh(scaler.transform(table) / squash).astype(np.float64)
         # not the randomised solver, and one thread in full precision: the same regions give the same vectors
         with threadpool_limits(1, "blas"):
-            return cls(scaler, PCA(min(dimensions, *squashed.shape), svd_solver="covariance_eigh").fit(squashed))
+            pca = PCA(min(dimensions, *squashed.shape), svd_solver="covariance_eigh").fit(squashed)
+        return cls(scaler, pca, squash)
 
     def __call__(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the vectors of rows, shape ``(n, d)`` to ``(n, k)``."""
@@ -54,5 +57,5 @@ class SquashedComponents:
         if not len(rows):
             width = self.scaler.n_features_in_ if self.pca is None else self.pca.n_components_
             return np.zeros((0, width), np.float32)
-        squashed = np.tanh(self.scaler.transform(rows))
+        squashed = np.tanh(self.scaler.transform(rows) / self.squash)
         return np.asarray(squashed if self.pca is None else self.pca.transform(squashed), np.float32)

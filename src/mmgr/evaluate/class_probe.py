@@ -22,7 +22,7 @@ class ClassProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit
     Parameters
     ----------
     name
-        As in the configuration: `logistic`, `mlp`, `forest`, `boosting`, `knn`.
+        As in the configuration: `logistic`, `mlp`, `forest`, `boosting`, `knn`, `kernel`.
     random_state
         Of its start.
     parts

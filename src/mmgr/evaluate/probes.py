@@ -23,11 +23,12 @@ from sklearn.utils.validation import check_is_fitted
 from mmgr.components import BEYOND, principal_axes
 from mmgr.config import LabelKind
 from mmgr.evaluate.heads import BoostingHead, ForestHead, NeighboursHead, NetworkHead, NumberLoss
+from mmgr.evaluate.kernel import KernelHead
 from mmgr.evaluate.linear import BlockRidge, SoftmaxRegression
 from mmgr.evaluate.parts import PartWeights, Widths, split_parts
 from mmgr.evaluate.tuning import Inner
 
-ProbeName = Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn"]
+ProbeName = Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn", "kernel"]
 
 _LINEAR: dict[LabelKind, ProbeName] = {"number": "ridge", "class": "logistic", "shares": "softmax"}
 
@@ -63,8 +64,8 @@ def make_probe(
         return Probe(ForestHead(random_state=seed))
     elif name == "boosting":
         return Probe(BoostingHead(loss=chosen, random_state=seed))
-    elif name == "knn":
-        probe = Probe(NeighboursHead())
+    elif name in {"knn", "kernel"}:
+        probe = Probe(NeighboursHead() if name == "knn" else KernelHead(random_state=seed))
     else:
         probe = ridge_probe() if name == "ridge" else softmax_probe()
     probe.parts = parts
