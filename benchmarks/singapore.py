@@ -23,7 +23,7 @@ from singapore_tables import tables
 from singapore_units import TASKS, Units, read_pois
 
 from mmgr.bench.machine import machine, software
-from mmgr.evaluate.protocols import get_protocol
+from mmgr.evaluate.protocols import PROTOCOLS, get_protocol
 from mmgr.files import write_aside
 
 
@@ -36,7 +36,8 @@ def main() -> None:
         units = TASKS[task](asked.data, None if asked.full else asked.cells)
         rows = [ROWS[name] for name in asked.rows if task in ROWS[name].tasks.split()]
         for row in rows:
-            names = [name for name in protocols(row, units) if asked.again or not done(run, task, row, name, units)]
+            names = [name for name in protocols(row, units) if name in asked.protocols]
+            names = [name for name in names if asked.again or not done(run, task, row, name, units)]
             if names:
                 score_row(run, task, row, city, units, names)
                 write_run(asked.json, run)
@@ -53,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, required=True, help="where results are kept")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="NAME")
+    parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS), metavar="NAME")
     parser.add_argument("--cells", type=int, default=12_000, help="at most as many cells, or points, of a task")
     parser.add_argument("--full", action="store_true", help="all cells and points")
     parser.add_argument("--text-model", type=Path, help="folder of a sentence-transformers model")
