@@ -66,7 +66,7 @@ def test_an_encoder_learns_as_before(monkeypatch: pytest.MonkeyPatch, *, autocas
         assert found.grad.dtype == wanted.grad.dtype
         # gradients that are 0 but for rounding, as before the next norm, have nothing in common
         error = (found.grad - wanted.grad).norm() / wanted.grad.norm().clamp(min=0.01 if autocast else 0.0)
-        # the largest differences are of sums in bfloat16, theirs: .11 where the processor has none; a wrong one errs by 1
+        # the largest differences are of sums in bfloat16, theirs: .11 without it in hardware, a wrong one 1
         assert error < (0.25 if autocast else 1e-3), name
 
 
