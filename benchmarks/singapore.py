@@ -34,8 +34,7 @@ def main() -> None:
     city = City(read_pois(asked.data), asked.text_model)
     for task in asked.tasks:
         units = TASKS[task](asked.data, None if asked.full else asked.cells)
-        rows = [ROWS[name] for name in asked.rows if task in ROWS[name].tasks.split()]
-        for row in rows:
+        for row in (ROWS[name] for name in asked.rows):
             names = [name for name in protocols(row, units) if name in asked.protocols]
             names = [name for name in names if asked.again or not done(run, task, row, name, units)]
             if names:

@@ -19,7 +19,6 @@ SEED = 0
 """Of everything that is learned."""
 BASELINE = "plain table"
 """The row that all others are compared with."""
-TASKS = "population gdp landuse subzone-landuse subzone-population"
 
 
 class UnavailableError(Exception):
@@ -58,7 +57,6 @@ class Row:
     name: str
     make: Callable[[City], Any]
     """An estimator of region vectors, or several whose vectors stand side by side."""
-    tasks: str = TASKS
     trees: bool = False
     """Whether gradient boosted trees score it, too."""
 

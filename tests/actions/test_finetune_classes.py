@@ -161,8 +161,9 @@ def test_fine_tuning_sees_which_city_a_unit_is_of_as_its_probes_do(
     for plan in check_splits(units, run.config.evaluate, edge=store.info.edge, seed=0):
         (expected,) = units.untransform(predict_held_out(units, columns, plan, "ridge", 0, parts=parts))
         tuned = held[held["split"] == plan.kind].loc[units.ids, "predicted"]
-        # on some processors a fold's penalty comes out a step apart; without offsets the cities err tenfold
+        # one fold of three weighs POIs a step apart on some processors, since fine-tuning rounds labels to float32
         np.testing.assert_allclose(tuned, expected, rtol=0.15)
+        assert np.isclose(tuned, expected, rtol=1e-3).mean() >= 0.6
     page = run.layout.report.read_text(encoding="utf-8")
     assert "regression on the vectors, with an offset for each of 2 groups" in page
     assert page.count("probes have an offset for each of 2 groups") == 2

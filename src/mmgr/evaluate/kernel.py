@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import Ridge
 
 from mmgr.evaluate.linear import ridge_path
 from mmgr.evaluate.side_by_side import one_thread
@@ -23,8 +24,6 @@ WIDTH = 2.0
 """Exponent of the kernel at the mean squared distance between units; more is a narrower kernel."""
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """What is chosen from, on kernels that are 1 where two units are alike."""
-_LEAST = 1e-9
-"""Share of the largest eigenvalue of the landmarks' kernel below which an axis is rounding."""
 
 
 class KernelHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
@@ -68,51 +67,32 @@ class KernelHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
     def fit(self, X: ArrayLike, y: ArrayLike, *, inner: Inner | None = None) -> KernelHead:
         """Fit ``y``, shape ``(n,)`` or ``(n, k)`` for shares, on ``X``, shape ``(n, d)``."""
         features, target = np.asarray(X, np.float64), np.asarray(y, np.float64)
-        self._shares = target.ndim == 2
-        target = target.reshape(len(target), -1)
         parts = inner_folds(None, units=len(features), seed=0) if inner is None else inner
+        # the mean over all pairs is twice the variance; units that are all alike have a kernel of 1 whatever it is
+        apart = 2 * float(features.var(axis=0).sum()) or 1.0
         with one_thread():
-            self._compare_with(features)
-            seen = self._seen(features)
-            self.penalty_ = self._choose(seen, target, parts)
-            self._level, self._mean = target.mean(axis=0), seen.mean(axis=0)
-            centred = seen - self._mean
-            gram = centred.T @ centred
-            gram[np.diag_indices_from(gram)] += self.penalty_
-            self._weights = np.linalg.solve(gram, centred.T @ (target - self._level))
+            self._kernel = Nystroem(
+                gamma=self.width / apart,
+                n_components=min(self.landmarks, len(features)),
+                random_state=self.random_state,
+            )
+            seen = self._kernel.fit_transform(features)
+            self.penalty_ = self._choose(seen, target.reshape(len(target), -1), parts)
+            self._ridge = Ridge(self.penalty_).fit(seen, target)
         return self
 
     def predict(self, X: ArrayLike) -> Matrix:
         """Predict the shape of the labels."""
         with one_thread():
-            predicted = (self._seen(np.asarray(X, np.float64)) - self._mean) @ self._weights + self._level
-        if not self._shares:
-            return np.asarray(predicted[:, 0])
-        predicted = np.maximum(predicted, 0.0)
+            predicted = np.asarray(self._ridge.predict(self._kernel.transform(np.asarray(X, np.float64))), np.float64)
+        if predicted.ndim == 1:
+            return predicted
         # labels sum to 1, and so do predictions before they are cut off: one of them is above 0
+        predicted = np.maximum(predicted, 0.0)
         return np.asarray(predicted / predicted.sum(axis=1, keepdims=True))
 
-    def _compare_with(self, features: Matrix) -> None:
-        """Keep the landmarks, and the inverse root of their kernel."""
-        rows = np.arange(len(features))
-        if len(rows) > self.landmarks:
-            rows = np.sort(np.random.default_rng(self.random_state).choice(rows, self.landmarks, replace=False))
-        self._landmarks = features[rows]
-        distances = euclidean_distances(self._landmarks, squared=True)
-        # units that are all alike have a kernel of 1, whatever it is scaled by
-        self._scale = float(distances.mean()) or 1.0
-        values, vectors = np.linalg.eigh(np.exp(-self.width / self._scale * distances))
-        kept = values > _LEAST * values[-1]
-        self._axes = vectors[:, kept] / np.sqrt(values[kept])  # (landmarks, axes)
-
-    def _seen(self, features: Matrix) -> Matrix:
-        """Return features whose products are the kernel between units, shape ``(n, axes)``."""
-        apart = euclidean_distances(features, self._landmarks, squared=True)
-        apart *= -self.width / self._scale
-        return np.asarray(np.exp(apart, out=apart) @ self._axes)
-
     def _choose(self, seen: Matrix, target: Matrix, parts: Inner) -> float:
-        """Return the penalty with the least squared error on inner folds; without folds 1, if it is one of them."""
+        """Return the penalty with the least squared error on inner folds; without folds the one nearest to 1."""
         if not len(parts) or len(self.penalties) == 1:
             return float(min(self.penalties, key=lambda penalty: abs(np.log(penalty))))
         errors = np.zeros(len(self.penalties))
