@@ -91,7 +91,7 @@ def test_extracts_of_openstreetmap_are_read_layer_by_layer(extract: Path, caplog
 
 
 def test_a_real_extract_in_pbf_is_read_past_areas_that_its_edge_cuts_open(
-    shared_data: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+    shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
     path = shared_data / "helsinki" / "Helsinki.osm.pbf"
     lines = pois_section(path, path.name)
@@ -102,6 +102,10 @@ def test_a_real_extract_in_pbf_is_read_past_areas_that_its_edge_cuts_open(
     assert "11 of 1095 POIs without usable coordinates are left out" in caplog.text
     assert "GDAL" not in caplog.text
     assert not [warning for warning in recwarn if "ring" in str(warning.message)]
+    torn = tmp_path / "torn.osm.pbf"
+    torn.write_bytes(path.read_bytes()[:300_000])
+    with pytest.raises(InputError, match=r"torn\.osm\.pbf cannot be read"):
+        pois_section(torn, torn.name)
 
 
 def test_a_shape_that_cannot_be_built_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -100,8 +100,11 @@ def _extract(path: Path, shown_path: str) -> list[str]:
         read_vector(path, what="POIs")  # says what is wrong with it
     found = {}
     for layer in OSM_LAYERS:
-        with suppress(InputError):  # one of them may be empty
+        try:
             found[layer] = pd.DataFrame(read_vector(path, layer=layer, what="POIs"))
+        except InputError as error:
+            if error.__cause__ is not None:  # damaged; one without features may be there
+                raise
     keys = [key for key in KEYS if any(key_column(table, key).notna().any() for table in found.values())]
     found = {layer: table for layer, table in found.items() if _first_of_keys(table, keys).notna().any()}
     if not keys:
