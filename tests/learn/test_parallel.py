@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import kills
-import members
+import mortals
 import numpy as np
 import pytest
 import torch
@@ -118,7 +118,7 @@ def test_two_processes_of_which_some_are_killed_end_with_the_same_bits(
     store = make_store(tmp_path / "regions.lance", 20)
     recipe = small_recipe(encoder="test_convnext", epochs=kills.EPOCHS)
     paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))  # workers find `members`
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))  # workers find `mortals`
 
     def train(name: str) -> MultiModalModel:
         pair = {"device": "cpu", "checkpoint_every": "2 steps", "processes": Processes(2)}
@@ -126,9 +126,9 @@ def test_two_processes_of_which_some_are_killed_end_with_the_same_bits(
 
     straight = train("straight").state_dict()
     points = (
-        members.the_second_dies_at_once,
-        members.the_first_dies_in_an_epoch,
-        members.the_first_dies_while_it_writes,
+        mortals.the_second_dies_at_once,
+        mortals.the_first_dies_in_an_epoch,
+        mortals.the_first_dies_while_it_writes,
     )
     for point in points:
         with monkeypatch.context() as killing:
