@@ -173,6 +173,21 @@ def test_polygons_without_an_id_column_are_numbered(tmp_path: Path, cells: gpd.G
     assert list(regions.index)[:2] == ["region_1", "region_2"]
 
 
+def test_splinters_are_left_out_and_named(
+    tmp_path: Path, cells: gpd.GeoDataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    cells.loc[[1, 4], "geometry"] = [shapely.box(400_300, 3_999_600, 400_300.9, 3_999_601)] * 2
+    path = write(tmp_path / "cells.gpkg", cells)
+    regions = make_regions_over(np.empty(0, object), Regions(kind="polygons", path=path, group="city"), UTM)
+    assert list(regions.index) == ["region_1", "region_3", "region_4", "region_6", "region_7"]
+    assert list(regions["group"]) == ["a", "", "b", "b", "b"]
+    assert "2 of 7 polygons of" in caplog.text
+    assert "smaller than 1 m2 (number 2, 5)" in caplog.text
+    small = write(tmp_path / "kilometres.gpkg", cells.scale(1e-3, 1e-3).to_frame("geometry"))
+    with pytest.raises(RegionError, match=r"none of 7 polygons .* the largest has 0\.04 m2 in EPSG:32611 .*CRS right"):
+        make_regions(Regions(kind="polygons", path=small), imagery(image()))
+
+
 def test_double_and_empty_ids_are_named_together(tmp_path: Path, cells: gpd.GeoDataFrame) -> None:
     cells["name"] = ["x", "x", None, "y", "y", "y", "z"]
     path = write(tmp_path / "cells.gpkg", cells)

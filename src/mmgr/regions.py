@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -21,9 +22,11 @@ from mmgr.console import log
 from mmgr.errors import RegionError
 from mmgr.grid import make_grid, make_grid_over
 from mmgr.imagery import Imagery, store_crs
-from mmgr.tables import polygons_only, read_vector
+from mmgr.tables import crs_name, polygons_only, read_vector
 
 _WHAT = "regions"
+LEAST_AREA = 1.0
+"""Square metres; a polygon of less is no place, but a splinter that cutting or simplifying left of one."""
 _DEGREES = CRS.from_epsg(4326)
 _SHOWN = 5
 
@@ -177,7 +180,34 @@ def _read_polygons(settings: Regions, crs: CRS) -> tuple[gpd.GeoDataFrame, list[
     frame = polygons_only(frame, path=path, what=_WHAT)
     names = _ids(frame, settings)
     groups = [""] * len(frame) if group is None else _texts(frame[group])
-    return frame, names, frame.to_crs(crs).geometry.to_numpy(), groups
+    # areas need metres, which the bounds in degrees do not ask for
+    large = _without_splinters(frame, path, crs) if crs.is_projected else np.arange(len(frame))
+    frame = frame.iloc[large]
+    shapes = frame.to_crs(crs).geometry.to_numpy()
+    return frame, [names[row] for row in large], shapes, [groups[row] for row in large]
+
+
+def _without_splinters(frame: gpd.GeoDataFrame, path: Path, crs: CRS) -> NDArray[np.int64]:
+    """Return the rows of polygons that are no splinters, which a warning names."""
+    area = frame.to_crs(crs).area.to_numpy()
+    small = area < LEAST_AREA
+    if small.all():
+        raise RegionError(
+            f"regions: none of {len(frame)} polygons of {path} is as large as {LEAST_AREA:g} m2: the largest has "
+            f"{area.max():.3g} m2 in {crs_name(crs)}. Is its CRS right?"
+        )
+    if small.any():
+        numbers = _few([str(row + 1) for row in frame.index[small]])
+        log.warning(
+            "regions: %d of %d polygons of %s are smaller than %g m2 (number %s), splinters as cutting and simplifying "
+            "leave them, and left out",
+            small.sum(),
+            len(frame),
+            path,
+            LEAST_AREA,
+            numbers,
+        )
+    return np.flatnonzero(~small)
 
 
 def _ids(frame: gpd.GeoDataFrame, settings: Regions) -> list[str]:

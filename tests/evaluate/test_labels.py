@@ -115,6 +115,17 @@ def test_polygons_larger_than_regions_are_the_units(grid: Grid, read: Read) -> N
     assert units.features(np.arange(48.0)[:, None])[0, 0] == pytest.approx((0 + 1 + 8 + 9) / 4)
 
 
+def test_splinters_are_no_units_and_named(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    """3,300 people in the 70 cm2 that simplifying left of a quarter would be more per km2 than live on Earth."""
+    shapes = boxes(*[(x, 0, x + 200, 200) for x in range(0, 2400, 200)], (100, 100, 100.1, 100.07))
+    units = read(grid(24, 2), shapes, [*np.arange(12.0), 3300.0], units="polygons")
+    assert list(units.ids) == [f"p{number}" for number in range(12)]
+    assert units.values.max() == pytest.approx(11 / 0.04)
+    assert "1 polygons of labels.gpkg are smaller than 1 m2 (p12)" in caplog.text
+    # of a region's people they are a part like any other
+    assert read(grid(24, 2), shapes, [*np.arange(12.0), 3300.0], units="regions").values.max() > 3300 / 0.011
+
+
 def test_polygons_smaller_than_regions_label_the_regions(grid: Grid, read: Read) -> None:
     shapes = boxes(*[(x, y, x + 50, y + 50) for x in range(0, 500, 50) for y in range(0, 300, 50)])
     units = read(grid(5, 3), shapes, np.arange(60) * 1.0)
