@@ -1,7 +1,7 @@
 """Score region vectors from POIs on Singapore, as published benchmarks score theirs.
 
 Usage: python benchmarks/singapore.py --data ../shared/data/singapore
-           --json benchmarks/results/2026-11-29-singapore.json [--write docs/results/singapore.md]
+           --json benchmarks/results/2026-11-30-singapore.json [--write docs/results/singapore.md]
 
 Every row is written when it is done, and a row that was done with the same number of units is skipped: a run that was
 cut off goes on. With --write, what stands between `<!-- tables -->` and `<!-- end of tables -->` of a page is replaced.
