@@ -3,8 +3,9 @@
     python benchmarks/probes.py --folder ../runs/probes --data ../shared/data \
         --json benchmarks/results/2026-11-30-probes.json --write docs/results/probes.md
 
-Cities are the sample that ships with the package, Singapore's cells and subzones from POIs alone (left out without
---data), and made worlds. Each is embedded once by `mmgr`'s own choices; what is embedded already is not done again.
+Cities are the sample that ships with the package; California, and Singapore's cells and subzones from POIs alone (left
+out without --data); and made worlds. Each is embedded once by `mmgr`'s own choices; what is embedded already is not
+done again.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where the cities' runs are kept")
     parser.add_argument("--data", type=Path, help="folder of the development data, for Singapore")
-    parser.add_argument("--worlds", type=int, nargs="*", default=[1, 2, 3], help="seeds of made worlds")
+    parser.add_argument("--worlds", type=int, nargs="*", default=[4, 5, 6], help="seeds of made worlds")
     parser.add_argument("--regions", type=int, default=900, help="of each made world")
     parser.add_argument("--seeds", type=int, default=3, help="draws of folds and starts of probes")
     parser.add_argument("--probes", nargs="+", choices=PROBES, default=list(PROBES))
@@ -89,6 +90,9 @@ def cities(asked: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     sample = Path(str(files("mmgr") / "sample" / "city.yaml"))
     yield "sample", configured(asked, "sample", yaml.safe_load(sample.read_text(encoding="utf-8")), beside=sample)
     if asked.data is not None:
+        california = Path(__file__).parents[1] / "examples" / "california.yaml"
+        content = yaml.safe_load(california.read_text(encoding="utf-8"))
+        yield "california", configured(asked, "california", content, beside=california)
         for name, content in singapore(asked.data.resolve() / "singapore").items():
             yield name, configured(asked, name, content)
     for seed in asked.worlds:
@@ -103,18 +107,14 @@ def cities(asked: argparse.Namespace) -> Iterator[tuple[str, Path]]:
 
 
 def configured(asked: argparse.Namespace, name: str, content: dict[str, Any], *, beside: Path | None = None) -> Path:
-    """Write a configuration whose results lie in the benchmark's folder; its other paths are as they were."""
-    path = (asked.folder / name if beside is None else beside.parent) / "probes.yaml"
+    """Write a configuration, and lay its results, into the benchmark's folder; its other paths are as they were."""
+    path = asked.folder / name / "probes.yaml"
     content["output"] = str((asked.folder / name / "output").resolve())
     content["evaluate"] = {"seeds": asked.seeds, "probes": list(asked.probes), "intervals": []}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    if name == "sample":  # inside the package
-        folder = path.parent.resolve()
-        content = yaml.safe_load(text)
-        absolute(content, folder)
-        path, text = asked.folder / name / "probes.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    if beside is not None:
+        absolute(content, beside.parent.resolve())
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
+    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return path
 
 
@@ -122,7 +122,7 @@ def absolute(content: Any, folder: Path) -> None:
     """Make a configuration's paths absolute."""
     if isinstance(content, dict):
         for key, value in content.items():
-            if key == "path":
+            if key == "path" and value is not None:
                 content[key] = str(folder / value)
             absolute(value, folder)
     elif isinstance(content, list):
@@ -158,7 +158,7 @@ def singapore(folder: Path) -> dict[str, dict[str, Any]]:
             "pois": pois,
             "tasks": [
                 {"name": "population", "kind": "polygon_total", "path": subzones, "column": "population"},
-                {"name": "land use", "kind": "polygon_shares", "path": subzones, "columns": "land_use_*"},
+                {"name": "land_use", "kind": "polygon_shares", "path": subzones, "columns": "land_use_*"},
             ],
         },
     }

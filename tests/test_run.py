@@ -54,7 +54,7 @@ class TestWholeRun:
         assert set(scores["features"]) == {
             "[image, POI]", "image only", "POI only", "image + POI densities", "POI densities", "random encoder",
         }  # fmt: skip
-        assert set(scores["probe"]) == {"ridge", "mlp"}
+        assert set(scores["probe"]) == {"ridge", "kernel"}
         assert set(scores["split"]) == {"blocks"}
         predictions = gpd.read_parquet(output / "evaluation" / "predictions.parquet")
         assert (predictions["population"] >= 0).all()

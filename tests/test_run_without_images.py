@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ import rasterio
 
 import mmgr
 from mmgr.embeddings import read_embeddings, read_provenance
+from mmgr.evaluate import predict_everywhere, predict_intervals, task_units
+from mmgr.evaluate.intervals import Intervals
 from mmgr.run import STAGES
 
 if TYPE_CHECKING:
@@ -75,6 +78,28 @@ def test_a_grid_of_cells_goes_from_start_to_end(city: City) -> None:
     assert mmgr.describe(layout.regions)[3] == ("patches", "none: the run has no images")
 
 
+def test_the_first_probe_makes_the_map_and_its_intervals(city: City) -> None:
+    configured(city)
+    path = city.folder / "city.yaml"
+    path.write_text(path.read_text().replace("seeds: 1}", "seeds: 1, probes: [knn, ridge]}"))
+    run = mmgr.Run(path)
+    for stage in STAGES[:5]:
+        run.do(stage)
+    store = mmgr.RegionStore(run.layout.regions)
+    units = task_units(run.config, run.config.tasks[0], store.regions)
+    vectors = read_embeddings(run.layout.embeddings / "embeddings.parquet")
+    table = gpd.read_parquet(run.layout.evaluation / "predictions.parquet")
+    by = {name: predict_everywhere(units, vectors, probe=name, seed=0) for name in ("knn", "ridge")}
+    np.testing.assert_allclose(table["population"], by["knn"], rtol=1e-5)
+    assert np.abs(by["knn"] - by["ridge"]).max() > 100
+    settings = run.config.evaluate
+    found = predict_intervals(units, vectors, by["knn"], settings, edge=120, seed=0, probe="knn")
+    assert isinstance(found, Intervals)
+    np.testing.assert_allclose(table["population_upper"], found.upper, rtol=1e-5)
+    records = json.loads((run.layout.evaluation / "scores.json").read_text())["intervals"]
+    assert {record["probe"] for record in records} == {"knn"}
+
+
 def test_nothing_is_trained_and_no_bundle_is_left(city: City, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="mmgr")
     run = configured(city)
@@ -93,12 +118,10 @@ def test_nothing_is_trained_and_no_bundle_is_left(city: City, caplog: pytest.Log
     assert table["has_poi"].all()
 
 
-def test_no_heavy_library_is_needed_to_embed(city: City) -> None:
-    run = configured(city)
-    for stage in STAGES[:3]:
-        run.do(stage)
+def test_no_heavy_library_is_needed(city: City) -> None:
+    configured(city)
     code = (
-        f"import sys, mmgr\nmmgr.Run({str(city.folder / 'city.yaml')!r}).embed()\n"
+        f"import sys, mmgr\nmmgr.Run({str(city.folder / 'city.yaml')!r}).all()\n"
         "assert not {'torch', 'timm', 'lightning'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

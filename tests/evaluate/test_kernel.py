@@ -20,16 +20,32 @@ def rings(units: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return X, 100 + 10 * np.linalg.norm(X[:, :2], axis=1)
 
 
-def test_without_landmarks_it_is_kernel_ridge_regression_with_an_intercept() -> None:
+@pytest.mark.parametrize("linear", [0.0, 0.25, 1.0])
+def test_without_landmarks_it_is_kernel_ridge_regression_with_an_intercept(linear: float) -> None:
     X, y = rings(90)
-    head = KernelHead(width=1.5, penalties=(0.4,)).fit(X[:60], y[:60])
-    apart = ((X[:60, None] - X[None, :60]) ** 2).sum(axis=-1)
-    gamma = 1.5 / apart.mean()
-    centre = KernelCenterer().fit(rbf_kernel(X[:60], gamma=gamma))
+    X = X * [1.0, 2.0, 0.1] + 5
+    head = KernelHead(width=1.5, linear=linear, penalties=(0.4,)).fit(X[:60], y[:60])
+    apart = ((X[:60, None] - X[None, :60]) ** 2).sum(axis=-1).mean()
+    middle = X[:60].mean(axis=0)
+
+    def kernel(some: np.ndarray) -> np.ndarray:
+        inner = (some - middle) @ (X[:60] - middle).T
+        return (1 - linear) * rbf_kernel(some, X[:60], gamma=1.5 / apart) + linear * inner / (apart / 2)
+
+    centre = KernelCenterer().fit(kernel(X[:60]))
     trusted = KernelRidge(alpha=0.4, kernel="precomputed")
-    trusted.fit(centre.transform(rbf_kernel(X[:60], gamma=gamma)), y[:60] - y[:60].mean())
-    expected = trusted.predict(centre.transform(rbf_kernel(X[60:], X[:60], gamma=gamma))) + y[:60].mean()
+    trusted.fit(centre.transform(kernel(X[:60])), y[:60] - y[:60].mean())
+    expected = trusted.predict(centre.transform(kernel(X[60:]))) + y[:60].mean()
     np.testing.assert_allclose(head.predict(X[60:]), expected, rtol=1e-6)
+    assert np.trace(kernel(X[:60])) == pytest.approx(60)
+
+
+def test_what_holds_everywhere_goes_on_beyond_the_known_places() -> None:
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    y, far = X[:, 0], np.array([[4.0, 0.0, 0.0]])
+    by = {linear: KernelHead(linear=linear).fit(X, y).predict(far)[0] for linear in (0.0, 0.25)}
+    assert by[0.25] > 3.5
+    assert by[0.0] < 3
 
 
 def test_landmarks_stand_for_all() -> None:

@@ -55,7 +55,8 @@ def act(config: Config, layout: Layout) -> None:
             units, features, config.evaluate, edge=store.info.edge, seed=config.seed, main=main, parts=parts
         )
         all_scores.append(scores)
-        values = predict_everywhere(units, features[main], seed=config.seed, parts=parts.get(main, ()))
+        first = config.evaluate.probes[0]
+        values = predict_everywhere(units, features[main], probe=first, seed=config.seed, parts=parts.get(main, ()))
         if task.groups is not None:
             values[~regions["group"].isin(task.groups).to_numpy()] = np.nan
         for name, column in prediction_columns(units, values).items():

@@ -3,8 +3,9 @@
 ====================  ======================================================================================
 ``cityrep``           10 x 10 blocks over the units' own bounding box, vectors of unit length, one hidden layer of
                       1024; R2 or macro-F1. CityRep, arXiv 2605.26036.
-``cityrep-kernel``    Its blocks and vectors of unit length; kernel ridge regression whose width and penalty are settled
-                      beforehand, and twenty draws of blocks instead of five. Ours, not published.
+``cityrep-kernel``    Its blocks and vectors of unit length; ridge regression with a Gaussian kernel whose
+                      width and penalty are settled beforehand, and twenty draws of blocks instead of five. Ours, not
+                      published.
 ``cityrep-trees``     Its splits; gradient boosted trees on the vectors as they are. Ours, not published.
 ``regiondcl``         Random units; shares by one hidden layer of 512, numbers by a random forest.
                       Li, Huang, Cong, Wang, Wang (2023), Urban region representation learning with OpenStreetMap
@@ -283,7 +284,7 @@ def _cityrep(kind: Kind, seed: int) -> Any:
 def _kernel(kind: Kind, seed: int) -> Any:
     if kind != "number":
         raise ValueError("kernel ridge regression is here for numbers, not for classes or shares")
-    return KernelHead(penalties=(1.0,), random_state=seed)
+    return KernelHead(linear=0.0, penalties=(1.0,), random_state=seed)
 
 
 def _trees(kind: Kind, seed: int) -> Any:

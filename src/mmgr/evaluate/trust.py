@@ -66,7 +66,7 @@ def judge_predictions(
         Predictions of all regions on the label's own scale, shape ``(n,)``, or shares of classes, shape ``(n, k)``; NaN
         where there are none.
     settings
-        Splits, folds, blocks and levels.
+        Splits, folds, blocks, levels, and the probe: the first that is named.
     edge
         Edge of a region in metres.
     seed
@@ -76,9 +76,11 @@ def judge_predictions(
     parts
         Numbers of columns of the parts of the vectors, which the probe weighs against each other.
     """
-    scores = score_intervals(units, features, settings, edge=edge, seed=seed, features_name=features_name, parts=parts)
+    # as predictions and what is kept of held-out ones: by the first probe
+    same: Any = {"edge": edge, "seed": seed, "probe": settings.probes[0], "parts": parts}
+    scores = score_intervals(units, features, settings, features_name=features_name, **same)
     with one_thread():
-        intervals = predict_intervals(units, features, predicted, settings, edge=edge, seed=seed, parts=parts)
+        intervals = predict_intervals(units, features, predicted, settings, **same)
     rows = np.arange(len(units))
     folds = calibration_folds(units, rows, settings, edge=edge, block=settings.block, seed=seed)
     # of a region without a prediction, as in a city that the task is not about, there is nothing to say
