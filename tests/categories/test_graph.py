@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from itertools import combinations, permutations
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -13,30 +16,40 @@ from scipy.sparse.csgraph import connected_components
 from mmgr.categories.graph import PoiGraph, delaunay_graph, distance_weights
 from mmgr.errors import PoiError
 
+Point = tuple[Fraction, Fraction]
+
 
 def edges_of(graph: PoiGraph) -> set[tuple[int, int]]:
     return {(int(i), int(j)) for i, j in zip(graph.tails, graph.indices, strict=True)}
 
 
 def empty_circle_edges(xy: NDArray[np.float64]) -> set[tuple[int, int]]:
-    """The definition: three points form a triangle if their circle holds no fourth."""
-    edges, count = set(), len(xy)
-    for i in range(count):
-        for j in range(i + 1, count):
-            for k in range(j + 1, count):
-                corners = xy[[i, j, k]]
-                system = np.c_[2 * corners, np.ones(3)]
-                if abs(np.linalg.det(system)) < 1e-9:
-                    continue
-                x, y, c = np.linalg.solve(system, (corners**2).sum(axis=1))
-                radius2 = c + x * x + y * y
-                if (((xy - [x, y]) ** 2).sum(axis=1) >= radius2 - 1e-6).all():
-                    edges |= {(a, b) for a in (i, j, k) for b in (i, j, k) if a != b}
+    """The definition: three points form a triangle if their circle holds no fourth.
+
+    In fractions, since three points of the outline that all but lie in a line have a circle of a thousand kilometres.
+    """
+    points = [(Fraction(x), Fraction(y)) for x, y in xy.tolist()]
+    edges = set()
+    for corners in combinations(range(len(points)), 3):
+        one, two, three = (points[corner] for corner in corners)
+        turn = (two[0] - one[0]) * (three[1] - one[1]) - (two[1] - one[1]) * (three[0] - one[0])
+        others = [point for number, point in enumerate(points) if number not in corners]
+        if turn and all(inside(one, two, three, point) * turn <= 0 for point in others):
+            edges |= set(permutations(corners, 2))
     return edges
+
+
+def inside(one: Point, two: Point, three: Point, point: Point) -> Fraction:
+    """Return a number above 0 for a point inside the circle of three that turn to the left."""
+    (a, b, c), (d, e, f), (g, h, i) = (
+        (x - point[0], y - point[1], (x - point[0]) ** 2 + (y - point[1]) ** 2) for x, y in (one, two, three)
+    )
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 14))
+@example(8575, 5)  # a circle with a radius of 769 km
 def test_edges_are_those_of_triangles_with_empty_circles(seed: int, count: int) -> None:
     xy = np.random.default_rng(seed).uniform(0, 1000, (count, 2))
     graph = delaunay_graph(xy)
