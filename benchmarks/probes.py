@@ -1,11 +1,11 @@
 """Which small model on frozen vectors: all probes on the same vectors and folds, in several cities.
 
-    python benchmarks/probes.py --folder ../runs/probes --data ../shared/data \
+    python benchmarks/probes.py --folder ../runs/probes --data ../shared/data --probes ridge kernel mlp knn \
         --json benchmarks/results/2026-11-30-probes.json --write docs/results/probes.md
 
-Cities are the sample that ships with the package; California, and Singapore's cells and subzones from POIs alone (left
-out without --data); and made worlds. Each is embedded once by `mmgr`'s own choices; what is embedded already is not
-done again.
+Cities are the sample that ships with the package; California, as examples/california.yaml has it, and Singapore's cells
+and subzones from POIs alone (both left out without --data); and made worlds. Each is embedded once by `mmgr`'s own
+choices; what is embedded already is not done again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
     """Score all probes in all cities, and write the page and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where the cities' runs are kept")
-    parser.add_argument("--data", type=Path, help="folder of the development data, for Singapore")
+    parser.add_argument("--data", type=Path, help="folder of the development data, beside the repository")
     parser.add_argument("--worlds", type=int, nargs="*", default=[4, 5, 6], help="seeds of made worlds")
     parser.add_argument("--regions", type=int, default=900, help="of each made world")
     parser.add_argument("--seeds", type=int, default=3, help="draws of folds and starts of probes")

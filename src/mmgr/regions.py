@@ -180,34 +180,36 @@ def _read_polygons(settings: Regions, crs: CRS) -> tuple[gpd.GeoDataFrame, list[
     frame = polygons_only(frame, path=path, what=_WHAT)
     names = _ids(frame, settings)
     groups = [""] * len(frame) if group is None else _texts(frame[group])
-    # areas need metres, which the bounds in degrees do not ask for
-    large = _without_splinters(frame, path, crs) if crs.is_projected else np.arange(len(frame))
-    frame = frame.iloc[large]
     shapes = frame.to_crs(crs).geometry.to_numpy()
-    return frame, [names[row] for row in large], shapes, [groups[row] for row in large]
+    # areas need metres, which the bounds in degrees do not ask for
+    large = _without_splinters(frame, shapes, path, crs) if crs.is_projected else np.arange(len(frame))
+    return frame.iloc[large], [names[row] for row in large], shapes[large], [groups[row] for row in large]
 
 
-def _without_splinters(frame: gpd.GeoDataFrame, path: Path, crs: CRS) -> NDArray[np.int64]:
+def _without_splinters(frame: gpd.GeoDataFrame, shapes: NDArray[np.object_], path: Path, crs: CRS) -> NDArray[np.int64]:
     """Return the rows of polygons that are no splinters, which a warning names."""
-    area = frame.to_crs(crs).area.to_numpy()
+    area = shapely.area(shapes)
     small = area < LEAST_AREA
     if small.all():
         raise RegionError(
             f"regions: none of {len(frame)} polygons of {path} is as large as {LEAST_AREA:g} m2: the largest has "
             f"{area.max():.3g} m2 in {crs_name(crs)}. Is its CRS right?"
         )
-    if small.any():
-        numbers = _few([str(row + 1) for row in frame.index[small]])
+    warn_of_splinters(_WHAT, path, [f"number {row + 1}" for row in frame.index[small]])
+    return np.flatnonzero(~small)
+
+
+def warn_of_splinters(what: str, path: Path, names: Sequence[str]) -> None:
+    """Say which polygons are smaller than :data:`LEAST_AREA` and left out; nothing of none."""
+    if names:
         log.warning(
-            "regions: %d of %d polygons of %s are smaller than %g m2 (number %s), splinters as cutting and simplifying "
-            "leave them, and left out",
-            small.sum(),
-            len(frame),
+            "%s: %d polygons of %s smaller than %g m2, as cutting and simplifying leave splinters, are left out: %s",
+            what,
+            len(names),
             path,
             LEAST_AREA,
-            numbers,
+            _few(names),
         )
-    return np.flatnonzero(~small)
 
 
 def _ids(frame: gpd.GeoDataFrame, settings: Regions) -> list[str]:

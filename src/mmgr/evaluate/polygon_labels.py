@@ -19,7 +19,7 @@ from mmgr.evaluate.extent import lonlat_extent
 from mmgr.evaluate.near import near_polygons
 from mmgr.evaluate.region_units import region_units
 from mmgr.evaluate.units import Units, group_of_units
-from mmgr.regions import LEAST_AREA
+from mmgr.regions import LEAST_AREA, warn_of_splinters
 from mmgr.tables import read_vector, with_geometry
 
 _SHOWN_FAULTS = 5
@@ -230,7 +230,8 @@ def units_of_polygons(task: Task, regions: gpd.GeoDataFrame, overlaps: Overlaps)
     # a corner of one region says nothing about a tract: `min_cover` of the smaller of the two is asked for
     enough = covered >= task.min_cover * np.minimum(area, np.median(regions.area.to_numpy()))
     splinters = area < LEAST_AREA
-    _warn_of_splinters(task, overlaps.polygons["id"].to_numpy(object)[splinters & (covered > 0)])
+    names = overlaps.polygons["id"][splinters & (covered > 0)].tolist()
+    warn_of_splinters(f"labels of task {task.name}", task.path, names)
     enough &= ~splinters
     rows = np.flatnonzero(enough & (covered > 0))
     place = np.full(len(area), -1, np.int64)
@@ -260,22 +261,6 @@ def units_of_polygons(task: Task, regions: gpd.GeoDataFrame, overlaps: Overlaps)
         kind="polygons",
         classes=overlaps.classes,
     )
-
-
-def _warn_of_splinters(task: Task, names: NDArray[np.object_]) -> None:
-    if len(names):
-        shown = ", ".join(str(name) for name in names[:_SHOWN_FAULTS])
-        more = f" and {len(names) - _SHOWN_FAULTS} more" if len(names) > _SHOWN_FAULTS else ""
-        log.warning(
-            "%s: %d polygons of %s are smaller than %g m2 (%s%s), splinters as cutting and simplifying leave them, and "
-            "left out",
-            task.name,
-            len(names),
-            task.path.name,
-            LEAST_AREA,
-            shown,
-            more,
-        )
 
 
 def _log_coverage(task: Task, coverage: NDArray[np.float64], *, left_out: int) -> None:
