@@ -95,6 +95,9 @@ def test_pois_are_enough_and_images_are(tmp_path: Path) -> None:
             MINIMAL + "tasks:\n- {name: a_lower, path: b, kind: raster_sum}\n- {name: a, path: c, kind: raster_sum}\n",
             "a task may not be called a_lower beside one called a",
         ),
+        (MINIMAL + "evaluate: {probes: [rigde]}\n", "'knn' or 'kernel'; did you mean 'ridge'? (got 'rigde')"),
+        (MINIMAL + "evaluate:\n  seeds: 2\n  seeds: 3\n", "city.yaml:8: `seeds` stands here a second time"),
+        (MINIMAL + "tasks:\n- {name: a, path: b, name: c}\n", "city.yaml:7: `name` stands here a second time"),
         ("images: [\n", "not valid YAML"),
         ("just words\n", "holds no configuration"),
     ],
@@ -103,6 +106,13 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, expected: str
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, text))
     assert expected in str(caught.value)
+
+
+def test_a_list_is_not_called_short_for_a_wrong_item(tmp_path: Path) -> None:
+    for probes, lines in (("[rigde]", 1), ("[]", 1), ("[rigde, knm]", 2)):
+        with pytest.raises(ConfigError) as caught:
+            load_config(write(tmp_path, MINIMAL + f"evaluate: {{probes: {probes}}}\n"))
+        assert len(str(caught.value).splitlines()) == 1 + lines
 
 
 def test_no_task_is_called_as_what_stands_beside_predictions() -> None:

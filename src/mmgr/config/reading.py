@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -48,10 +50,12 @@ def parse_config(text: str, path: Path) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no configuration; `mmgr init` writes one.")
+    if twice := [f"  {path.name}:{line}: `{key}` stands here a second time" for key, line in _repeated(node)]:
+        raise ConfigError("\n".join([f"{path} cannot be used; of two equal keys one would be lost:", *twice]))
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        faults = "\n".join(f"  {_fault(path, node, fault)}" for fault in error.errors())
+        faults = "\n".join(f"  {_fault(path, node, fault)}" for fault in _told(error.errors()))
         raise ConfigError(f"{path} cannot be used:\n{faults}") from None
     return config.model_copy(update=_absolute_paths(config, path.resolve().parent))
 
@@ -78,6 +82,12 @@ def _absolute(value: Any, folder: Path) -> Any:
     return value
 
 
+def _told(faults: list[Any]) -> list[Any]:
+    """Leave out that a list is too short where its items are what is wrong."""
+    items = {fault["loc"][:-1] for fault in faults}
+    return [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in items]
+
+
 def _fault(path: Path, node: Any, fault: Any) -> str:
     place = [part for part in fault["loc"] if part not in {"points", "counts"}]
     line = _line_of(node, place)
@@ -91,6 +101,9 @@ def _fault(path: Path, node: Any, fault: Any) -> str:
         return f"{where}`{key}` is missing"
     message = fault["msg"].removeprefix("Value error, ")
     value = fault["input"]
+    if fault["type"] == "literal_error":
+        near = get_close_matches(str(value), re.findall(r"'([^']*)'", fault["ctx"]["expected"]), n=1)
+        message += f"; did you mean {near[0]!r}?" if near else ""
     shown = f" (got {value!r})" if not isinstance(value, dict | list) else ""
     return f"{where}{f'`{key}`: ' if key else ''}{message}{shown}"
 
@@ -110,6 +123,21 @@ def _line_of(node: Any, place: list[Any]) -> int | None:
         else:
             break
     return line
+
+
+def _repeated(node: Any) -> Iterator[tuple[str, int]]:
+    """Yield each key that its own section has already, with its line."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated(item)
+    if isinstance(node, yaml.MappingNode):
+        met = set()
+        for key, value in node.value:
+            if key.value in met:
+                yield key.value, key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode):
+                met.add(key.value)
+            yield from _repeated(value)
 
 
 def _known_keys(place: tuple[Any, ...]) -> list[str]:
