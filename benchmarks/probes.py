@@ -1,7 +1,7 @@
 """Which small model on frozen vectors: all probes on the same vectors and folds, in several cities.
 
     python benchmarks/probes.py --folder ../runs/probes --data ../shared/data --probes ridge kernel mlp knn \
-        --json benchmarks/results/2026-11-30-probes.json --write docs/results/probes.md
+        --covered ridge kernel --json benchmarks/results/2026-11-30-probes.json --write docs/results/probes.md
 
 Cities are the sample that ships with the package; California, as examples/california.yaml has it, and Singapore's cells
 and subzones from POIs alone (both left out without --data); and made worlds. Each is embedded once by `mmgr`'s own
@@ -30,12 +30,15 @@ from mmgr.bench.machine import machine, software
 from mmgr.benchmark.table import markdown_table
 from mmgr.console import show_log
 from mmgr.evaluate import METRICS, Score, score_features, task_units
+from mmgr.evaluate.coverage import score_intervals
 from mmgr.files import write_text
 from mmgr.synth import Settings, write_city
 
 PROBES = ("ridge", "kernel", "mlp", "forest", "boosting", "knn")
 EPOCHS = 5
 """Of a made world's training."""
+LEVEL = 0.9
+"""Of the intervals whose coverage is measured."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,21 @@ class Found:
         return self.city, self.task, self.split
 
 
+@dataclass(frozen=True)
+class Held:
+    """How often the intervals, or sets of classes, around one probe's predictions held for held-out units."""
+
+    city: str
+    task: str
+    split: str
+    probe: str
+    coverage: float
+    worst: float
+    """Coverage of the fold where it was lowest."""
+    width: float
+    """Mean width over the range of the labels, on the probe's scale; or size of sets over the number of classes."""
+
+
 def main() -> None:
     """Score all probes in all cities, and write the page and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,18 +86,23 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=900, help="of each made world")
     parser.add_argument("--seeds", type=int, default=3, help="draws of folds and starts of probes")
     parser.add_argument("--probes", nargs="+", choices=PROBES, default=list(PROBES))
+    parser.add_argument("--covered", nargs="*", choices=PROBES, default=[], help="probes whose intervals are measured")
     parser.add_argument("--write", type=Path, help="the page, with its two marks")
     parser.add_argument("--json", type=Path, help="file for all numbers")
     asked = parser.parse_args()
     show_log()
-    found = [one for name, path in cities(asked) for one in scored(name, path, asked)]
+    results = [one for name, path in cities(asked) for one in scored(name, path, asked)]
+    found = [one for one in results if isinstance(one, Found)]
+    held = [one for one in results if isinstance(one, Held)]
     here = machine()
     if asked.json is not None:
         facts = {"benchmark": "probes", "date": datetime.now(UTC).date().isoformat(), "machine": here}
         facts |= {"software": software("scikit-learn", "torch"), "seeds": asked.seeds, "regions": asked.regions}
-        facts["scores"] = [asdict(one) for one in found]
+        facts |= {"scores": [asdict(one) for one in found], "level": LEVEL, "intervals": [asdict(one) for one in held]}
         asked.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     text = page(found, f"{here['cores']} cores ({here['cpu']})", asked)
+    if held:
+        text += "\n\n" + intervals_text(held, asked)
     print(text)
     if asked.write is not None:
         write_page(asked.write, text)
@@ -164,8 +187,8 @@ def singapore(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def scored(name: str, path: Path, asked: argparse.Namespace) -> Iterator[Found]:
-    """Embed a city, and score each probe on its vectors."""
+def scored(name: str, path: Path, asked: argparse.Namespace) -> Iterator[Found | Held]:
+    """Embed a city, score each probe on its vectors, and measure how often its intervals hold."""
     run = Run(path)
     for stage in ("build", "categories", "pretrain", "embed"):
         run.do(stage)
@@ -189,6 +212,18 @@ def scored(name: str, path: Path, asked: argparse.Namespace) -> Iterator[Found]:
             took = time.perf_counter() - begun
             for score in scores.records:
                 yield of_score(name, probe, score, took)
+        settings = config.evaluate.model_copy(update={"intervals": (LEVEL,)})
+        for probe in asked.covered:
+            for one in score_intervals(
+                units,
+                features[main],
+                settings,
+                edge=store.info.edge,
+                seed=config.seed,
+                probe=probe,
+                parts=parts.get(main, ()),
+            ):
+                yield Held(name, task.name, one.split, probe, one.coverage, one.lowest_fold, one.width_share)
 
 
 def of_score(city: str, probe: str, score: Score, seconds: float) -> Found:
@@ -237,6 +272,24 @@ def page(found: Sequence[Found], where: str, asked: argparse.Namespace) -> str:
     return "\n\n".join(
         [about, markdown_table([*heads, *rows]), "## Together", read, markdown_table([*together, *summary])]
     )
+
+
+def intervals_text(held: Sequence[Held], asked: argparse.Namespace) -> str:
+    """Return the table of intervals: coverage, that of the worst fold, and width, for each probe."""
+    of = {(one.city, one.task, one.split, one.probe): one for one in held}
+    panels = list(dict.fromkeys((one.city, one.task, one.split) for one in held))
+    rows = []
+    for panel in panels:
+        own = [of[*panel, probe] for probe in asked.covered]
+        rows.append([*panel, *(f"{one.coverage:.3f} ({one.worst:.2f}), {one.width:.3f}" for one in own)])
+    means = [[one for one in held if one.probe == probe] for probe in asked.covered]
+    cells = [f"{np.mean([o.coverage for o in own]):.3f}, {np.mean([o.width for o in own]):.3f}" for own in means]
+    heads = [["City", "Task", "Split", *asked.covered], ["---"] * 3 + ["---:"] * len(asked.covered)]
+    read = (
+        f"Intervals, and sets of classes, of {LEVEL:.0%}: the part of held-out units for which they held, in brackets "
+        "that of the worst fold, and their mean width over the range of labels (of sets, over the number of classes)."
+    )
+    return "\n\n".join(["## Intervals", read, markdown_table([*heads, *rows, ["mean", "", "", *cells]])])
 
 
 def signed(one: Found) -> float:

@@ -163,9 +163,9 @@ def benchmark_command(
     ] = None,
     skip: Annotated[list[str] | None, typer.Option("--skip", help="Rows to leave out.")] = None,
     probe: Annotated[
-        Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn", "kernel"] | None,
-        typer.Option("--probe", help="The small model of all rows; the configuration's first by default."),
-    ] = None,
+        Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn", "kernel"],
+        typer.Option("--probe", help="The small model of all rows."),
+    ] = "ridge",
     *,
     force: Force = False,
 ) -> None:

@@ -144,7 +144,7 @@ class Run:
         *,
         rows: Sequence[str] = (),
         skip: Sequence[str] = (),
-        probe: ProbeName | None = None,
+        probe: ProbeName = "ridge",
         force: bool = False,
     ) -> Benchmark:
         """Score other methods beside ours: same regions, same folds, same probe.
@@ -156,7 +156,7 @@ class Run:
         rows, skip
             Names of rows to make and to leave out; all by default. `module:NAME` names a row of one's own.
         probe
-            The small model on the vectors; by default the first that the configuration names.
+            The small model on the vectors; by default a linear one.
         force
             Whether rows are made again that are there.
 

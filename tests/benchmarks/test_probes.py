@@ -28,3 +28,20 @@ def test_more_r2_and_less_l1_are_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| gain over ridge, R2 |  | +0.100 ± 0.283 [1 of 2] |" in text
     assert "| gain over ridge, L1 |  | +0.200 ± nan [1 of 1] |" in text
     assert "| seconds, 3 tasks | 3 | 12 |" in text
+
+
+def test_intervals_are_told_by_panel_and_in_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    probes = import_module("probes")
+    held = [
+        probes.Held(city, "people", "blocks", probe, coverage, 0.7, width)
+        for city, probe, coverage, width in (
+            ("a", "ridge", 0.9, 0.5),
+            ("a", "knn", 0.88, 0.6),
+            ("b", "ridge", 0.92, 0.3),
+        )
+    ]
+    held.append(probes.Held("b", "people", "blocks", "knn", 0.94, 0.8, 0.4))
+    text = probes.intervals_text(held, argparse.Namespace(covered=["ridge", "knn"]))
+    assert "| a | people | blocks | 0.900 (0.70), 0.500 | 0.880 (0.70), 0.600 |" in text
+    assert "| mean |  |  | 0.910, 0.400 | 0.910, 0.500 |" in text

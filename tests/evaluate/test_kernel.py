@@ -1,4 +1,4 @@
-"""Kernel ridge regression as a probe."""
+"""Kernel regression as a probe."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import KernelCenterer
 
@@ -38,6 +39,20 @@ def test_without_landmarks_it_is_kernel_ridge_regression_with_an_intercept(linea
     expected = trusted.predict(centre.transform(kernel(X[60:]))) + y[:60].mean()
     np.testing.assert_allclose(head.predict(X[60:]), expected, rtol=1e-6)
     assert np.trace(kernel(X[:60])) == pytest.approx(60)
+
+
+def test_classes_are_logistic_regression_in_the_space_of_the_kernel() -> None:
+    X, y = rings(80)
+    label = np.digitize(y, np.quantile(y, [0.3, 0.7]))
+    head = KernelHead(share_penalties=(0.2,)).fit(X[:60], np.eye(3)[label[:60]])
+    apart = ((X[:60, None] - X[None, :60]) ** 2).sum(axis=-1).mean()
+    middle = X[:60].mean(axis=0)
+    everything = 0.75 * rbf_kernel(X, gamma=2 / apart) + 0.25 * (X - middle) @ (X - middle).T / (apart / 2)
+    # columns whose inner products are the kernel, found without the head's own
+    values, axes = np.linalg.eigh(everything)
+    columns = axes * np.sqrt(np.maximum(values, 0))
+    trusted = LogisticRegression(C=1 / 0.2, tol=1e-8, max_iter=10_000).fit(columns[:60], label[:60])
+    np.testing.assert_allclose(head.predict(X[60:]), trusted.predict_proba(columns[60:]), atol=2e-3)
 
 
 def test_what_holds_everywhere_goes_on_beyond_the_known_places() -> None:

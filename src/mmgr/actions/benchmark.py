@@ -27,7 +27,7 @@ def act(
     *,
     shared: Mapping[str, Any],
     concatenated: bool = True,
-    probe: ProbeName | None = None,
+    probe: ProbeName = "ridge",
     force: bool = False,
     trained: float | None = None,
 ) -> Benchmark:
@@ -44,7 +44,7 @@ def act(
     concatenated
         Whether the best of images and of POIs are scored side by side, too.
     probe
-        The small model; by default the first that the configuration names.
+        The small model. A linear one asks what vectors hold, and little of what a probe makes of it.
     force
         Whether rows are made again that are there.
     trained
@@ -56,7 +56,6 @@ def act(
         If labels or splits cannot be made; before any row is.
     """
     store = RegionStore(layout.regions)
-    probe = probe or config.evaluate.probes[0]
     units = {task.name: task_units(config, task, store.regions) for task in config.tasks}
     scorer = Scorer(
         folder=layout.benchmark / "predictions",

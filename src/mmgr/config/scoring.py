@@ -184,9 +184,9 @@ class Evaluate(Section):
     probes: Annotated[
         tuple[Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn", "kernel"], ...],
         Field(min_length=1),
-    ] = ("ridge", "kernel")
+    ] = ("kernel", "ridge")
     """Small models on the vectors. `ridge`: linear, which is `logistic` regression for classes and `softmax` regression
-    for shares, whichever of the three is named; `kernel`: ridge regression with a kernel that is three quarters
+    for shares, whichever of the three is named; `kernel`: the same regressions with a kernel that is three quarters
     Gaussian and one quarter linear; `mlp`: the two layers of the paper; `forest`: random forest; `boosting`: gradient
     boosted trees; `knn`: nearest neighbours. What they tune is chosen on spatial blocks of the training units. The
     first one makes the maps and their intervals."""

@@ -1,4 +1,4 @@
-"""Kernel ridge regression: what places that are much alike have in common, without a direction that holds everywhere.
+"""Kernel regression: what places that are much alike have in common, without a direction that holds everywhere.
 
 A linear head asks one question of all places, trees one column at a time. This one compares whole vectors, and has
 one number to choose, for which a few hundred labels suffice. Its optimum is exact: nothing stops early. A part of
@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import Ridge
 
-from mmgr.evaluate.linear import ridge_path
+from mmgr.evaluate.linear import SoftmaxRegression, ridge_path
 from mmgr.evaluate.side_by_side import one_thread
 from mmgr.evaluate.tuning import Inner, inner_folds
 
@@ -27,17 +27,19 @@ LINEAR = 0.25
 """Part of the kernel that is linear."""
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """What is chosen from, on kernels that are about 1 of a unit with itself."""
+SHARE_PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+"""The same, of shares and classes."""
 
 
 class KernelHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
-    """Ridge regression with a kernel that is in part Gaussian and in part linear, and with a free intercept.
+    """Ridge or softmax regression with a kernel that is in part Gaussian and in part linear, and a free intercept.
 
     ``k(x, x') = (1 - linear) exp(-width |x - x'|^2 / m) + linear (x - c)'(x' - c) / (m / 2)``, where ``c`` is the mean
     of the training units and ``m`` the mean squared distance between them: of a unit with itself both parts are 1 in
-    the mean, the Gaussian one of each. The penalty has the least squared error on inner folds.
-    More than :data:`LANDMARKS` units are compared with so many of them alone, which are drawn at random (the method of
-    Nyström: Williams and Seeger 2001, NeurIPS 13). Shares and classes are regressed all at once, what is below 0 is
-    taken as 0, and the rest divided by its sum (Sugiyama 2010, IEICE Transactions E93-D(10)).
+    the mean, the Gaussian one of each. Numbers are fitted by squared error, shares and classes by the divergence
+    through a softmax (:class:`~mmgr.evaluate.linear.SoftmaxRegression` in the kernel's space); the penalty has the
+    least of it on inner folds. More than :data:`LANDMARKS` units are compared with so many of them alone, which are
+    drawn at random (the method of Nyström: Williams and Seeger 2001, NeurIPS 13).
 
     Parameters
     ----------
@@ -45,8 +47,8 @@ class KernelHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
         As above. It is not chosen: with a few hundred units, choosing it as well did worse.
     linear
         As above, from 0 to 1. It is not chosen either.
-    penalties
-        To choose from.
+    penalties, share_penalties
+        To choose from, for numbers and for shares of classes.
     landmarks
         As above.
     random_state
@@ -64,12 +66,14 @@ class KernelHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
         width: float = WIDTH,
         linear: float = LINEAR,
         penalties: tuple[float, ...] = PENALTIES,
+        share_penalties: tuple[float, ...] = SHARE_PENALTIES,
         landmarks: int = LANDMARKS,
         random_state: int = 0,
     ) -> None:
         self.width = width
         self.linear = linear
         self.penalties = penalties
+        self.share_penalties = share_penalties
         self.landmarks = landmarks
         self.random_state = random_state
 
@@ -88,19 +92,18 @@ class KernelHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
             self._centre, self._scale = features.mean(axis=0), np.sqrt(apart / 2)
             self._kernel.fit(features)
             seen = self._seen(features)
-            self.penalty_ = self._choose(seen, target.reshape(len(target), -1), parts)
-            self._ridge = Ridge(self.penalty_).fit(seen, target)
+            if target.ndim == 1:
+                self.penalty_ = self._choose(seen, target, parts)
+                self._model = Ridge(self.penalty_).fit(seen, target)
+            else:
+                self._model = SoftmaxRegression(self.share_penalties).fit(seen, target, inner=parts)
+                self.penalty_ = self._model.alpha_
         return self
 
     def predict(self, X: ArrayLike) -> Matrix:
         """Predict the shape of the labels."""
         with one_thread():
-            predicted = np.asarray(self._ridge.predict(self._seen(np.asarray(X, np.float64))), np.float64)
-        if predicted.ndim == 1:
-            return predicted
-        # labels sum to 1, and so do predictions before they are cut off: one of them is above 0
-        predicted = np.maximum(predicted, 0.0)
-        return np.asarray(predicted / predicted.sum(axis=1, keepdims=True))
+            return np.asarray(self._model.predict(self._seen(np.asarray(X, np.float64))), np.float64)
 
     def _seen(self, features: Matrix) -> Matrix:
         """Return columns whose inner products are the kernel, shape ``(n, landmarks + d)``."""
@@ -115,6 +118,6 @@ class KernelHead(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
             return float(min(self.penalties, key=lambda penalty: abs(np.log(penalty))))
         errors = np.zeros(len(self.penalties))
         for fit, held in parts:
-            path = ridge_path(seen[fit], target[fit], seen[held], self.penalties)
-            errors += ((path - target[held, :, None]) ** 2).sum(axis=(0, 1))
+            path = ridge_path(seen[fit], target[fit, None], seen[held], self.penalties)[:, 0]
+            errors += ((path - target[held, None]) ** 2).sum(axis=0)
         return float(self.penalties[int(errors.argmin())])
