@@ -80,3 +80,8 @@ class Processes:
 
 ALONE = Processes()
 """One process, which trains by itself."""
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from learn_samples import PIXELS, make_bags, make_store, small_recipe
 
 from mmgr.errors import ArtefactError
-from mmgr.learn.data import Batches, prefetched
+from mmgr.learn.data import Batches, made_ahead, prefetched
 from mmgr.learn.poi_batch import PoiBatch
 from mmgr.store import RegionStore
 
@@ -107,4 +108,44 @@ def test_prefetching_keeps_order_raises_errors_and_stops_its_thread() -> None:
     endless = prefetched(iter(int, 1))
     next(endless)
     endless.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "mmgr-prefetch"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("mmgr-prefetch")]
+
+
+def test_several_readers_work_at_once_and_keep_the_order() -> None:
+    together = threading.Barrier(3)
+
+    def make(number: int) -> int:
+        together.wait(60)  # nobody goes on before three are at it
+        if number == 7:
+            raise ArtefactError("torn")
+        return number
+
+    items = made_ahead((partial(make, number) for number in range(9)), readers=3)
+    assert [next(items) for _ in range(7)] == list(range(7))
+    with pytest.raises(ArtefactError, match="torn"):
+        next(items)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("mmgr-prefetch")]
+
+
+def test_batches_for_a_gpu_are_the_same_batches(store: RegionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = Batches(store, small_recipe(), 5)
+    wanted = list(batches.epoch(1))
+    empty = torch.empty
+    # pinning needs a GPU
+    monkeypatch.setattr(torch, "empty", lambda *of, **given: empty(*of, **given | {"pin_memory": False}))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    for one, two in zip(wanted, batches.epoch(1, pinned=True), strict=True):
+        assert one.step == two.step
+        assert torch.equal(one.first, two.first)
+        assert torch.equal(one.second, two.second)
+        assert torch.equal(one.pois.category, two.pois.category)
+        assert torch.equal(one.drawn[1].box, two.drawn[1].box)
+
+
+def test_patches_of_one_date_go_to_a_device_once(store: RegionStore) -> None:
+    (batch,) = Batches(store, small_recipe(batch_size=64, dates_as_views=False), 0).epoch(0)
+    assert batch.second is batch.first
+    moved = batch.to(torch.device("cpu", 0))
+    assert moved.second is moved.first
+    (both,) = Batches(store, small_recipe(batch_size=64), 0).epoch(0)
+    assert both.second is not both.first

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import members
 import pytest
+import torch
+from torch import distributed
 
 from mmgr.errors import ArtefactError, ConfigError, MmgrError
-from mmgr.learn.together import Member, run_together
+from mmgr.learn import worker
+from mmgr.learn.together import Member, Order, run_together
 from mmgr.processes import ALONE, Processes
 
 TESTS = Path(__file__).parents[1]
@@ -41,6 +44,24 @@ def test_the_failure_of_one_ends_all_and_is_told(
     assert type(error.value) is kind
     if kind is RuntimeError:
         assert "in one_fails" in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize(("backend", "device"), [("nccl", torch.device("cuda", 1)), ("gloo", None)])
+def test_each_process_talks_through_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, backend: str, device: torch.device | None
+) -> None:
+    done: list[tuple[str, object]] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda chosen: done.append(("set", chosen)))
+    monkeypatch.setattr(distributed, "init_process_group", lambda *_, device_id, **__: done.append(("meet", device_id)))
+    monkeypatch.setattr(distributed, "barrier", lambda: done.append(("barrier", None)))
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    for name in ("LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.setenv(name, "")
+    member = Member(5, 1, Processes(4, 2, 1, "localhost:1"))
+    order = Order(member, lambda *_: done.append(("work", None)), (), "tcp://localhost:1", backend, Path(), None)
+    worker._take_part(order)
+    chosen = [("set", device)] if device else []
+    assert done == [*chosen, ("meet", device), ("work", None), ("barrier", None)]
 
 
 def test_a_machine_that_is_lost_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:

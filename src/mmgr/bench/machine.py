@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mmgr.processes import cores
+
 _LIBRARIES = ("mmgr", "numpy", "scipy", "numba")
 
 
@@ -21,7 +23,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": _processor(),
         "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_gb": round(memory / 2**30, 1),
         "load": round(os.getloadavg()[0], 1),
         "system": platform.system(),

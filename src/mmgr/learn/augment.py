@@ -12,7 +12,10 @@ antialiased bilinear resize exactly, with flips as reversed rows, and only matri
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,14 +55,18 @@ class ViewParameters:
     """Order of brightness (0), contrast (1), saturation (2) and hue (3) in this batch."""
 
     def to(self, device: torch.device) -> ViewParameters:
-        """Move the parameters to a device."""
-        names = [field.name for field in fields(self) if field.name != "order"]
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        """Move the parameters to a device; from pinned memory the host does not wait for it."""
+        return self.changed(lambda part: part.to(device, non_blocking=True))
 
     def take(self, rows: slice) -> ViewParameters:
         """Return the parameters of some of the views."""
+        return self.changed(lambda part: part[rows])
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> ViewParameters:
+        """Do something to all tensors."""
         names = [field.name for field in fields(self) if field.name != "order"]
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, **changed)
 
 
 def whole(size: int) -> ViewParameters:
@@ -143,9 +150,9 @@ def seeded_draw(size: int, choices: Augmentation, seed: np.random.SeedSequence) 
 def resize(images: Tensor, parameters: ViewParameters, crop: int) -> Tensor:
     """Crop, resize, turn and flip images, shape ``(B, C, H, W)`` to ``(B, C, crop, crop)``."""
     height, width = images.shape[-2:]
-    left, top, wide, high = (parameters.box * images.new_tensor([width, height, width, height])).unbind(1)
-    rows = _filter(top, high, height, crop)  # (B, crop, H)
-    columns = _filter(left, wide, width, crop)  # (B, crop, W)
+    left, top, wide, high = parameters.box.unbind(1)
+    rows = _filter(top * height, high * height, height, crop)  # (B, crop, H)
+    columns = _filter(left * width, wide * width, width, crop)  # (B, crop, W)
     # a quarter turn is a transpose and a flip; a flip before the transpose is one of the other side after it
     turns = parameters.quarter_turns
     transposed = turns % 2 == 1
@@ -181,7 +188,7 @@ def luma(images: Tensor) -> Tensor:
     """Return how bright images are, shape ``(B, 1, H, W)``; the mean where bands are not three."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
-    return torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA))[:, None]
+    return torch.einsum("bchw,c->bhw", images, constant(LUMA, images))[:, None]
 
 
 def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
@@ -216,13 +223,28 @@ def normalise(images: Tensor) -> Tensor:
 
 def normalise_(images: Tensor) -> Tensor:
     """Do what :func:`normalise` does in the images' own memory."""
-    mean, std = (images.new_tensor(values)[:, None, None] for values in band_statistics(images.shape[1]))
+    mean, std = (constant(values, images)[:, None, None] for values in band_statistics(images.shape[1]))
     return images.sub_(mean).div_(std)
 
 
 def band_statistics(bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and spread of each band by which :func:`normalise` centres and scales."""
     return (IMAGENET_MEAN, IMAGENET_STD) if bands == 3 else ((0.5,) * bands, (0.25,) * bands)
+
+
+def constant(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """Return numbers as a tensor beside another, shape ``(n,)``, which is not to be changed.
+
+    A GPU gets them once: the host waits for each copy that it makes from memory of its own, and for all that was sent
+    off before.
+    """
+    return _constant(values, like.device, like.dtype)
+
+
+@cache
+@torch.inference_mode(mode=False)
+def _constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(values, device=device, dtype=dtype)
 
 
 def _boxes(size: int, choices: Augmentation, generator: torch.Generator) -> Tensor:

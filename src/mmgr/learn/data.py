@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import count
 from typing import TypeVar
 
 import numpy as np
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmgr.errors import ArtefactError
+from mmgr.learn.augment import ViewParameters, seeded_draw
 from mmgr.learn.negatives import Negatives
 from mmgr.learn.places import patch_frames
 from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.recipes import Recipe
 from mmgr.learn.share import Share
+from mmgr.processes import cores
 from mmgr.store import RegionStore
 
 T = TypeVar("T")
@@ -31,7 +34,9 @@ MOST_HELD_OUT = 512
 LEAST_HELD_OUT = 32
 """Fewer say too little for what they take from the training."""
 READ_AHEAD = 2
-"""Batches that wait, ready, while one is used and the next is read."""
+"""Batches that wait, ready, while one is used and others are read."""
+MOST_READERS = 6
+"""Threads that read batches for a GPU; each holds one in memory."""
 
 
 class Purpose(IntEnum):
@@ -57,7 +62,9 @@ class Batch:
     first: Tensor
     """Patches for the first view, shape ``(b, H, W, C)``, uint8."""
     second: Tensor
-    """Patches for the second view, of another date where there is one."""
+    """Patches for the second view, of another date where there is one; ``first`` itself where no region has one."""
+    drawn: tuple[ViewParameters, ViewParameters]
+    """What is done to them."""
     pois: PoiBatch
     near: Tensor | None
     """Pairs of regions that are no negatives in any loss, shape ``(b, B)``, bool; None where the recipe masks none."""
@@ -73,10 +80,12 @@ class Batch:
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        first = change(self.first)
         return replace(
             self,
-            first=change(self.first),
-            second=change(self.second),
+            first=first,
+            second=first if self.second is self.first else change(self.second),
+            drawn=(self.drawn[0].changed(change), self.drawn[1].changed(change)),
             pois=self.pois.changed(change),
             near=None if self.near is None else change(self.near),
             not_negative=None if self.not_negative is None else change(self.not_negative),
@@ -144,20 +153,24 @@ class Batches:
         return [shuffled[start:end] for start, end in zip(self._cuts[:-1], self._cuts[1:], strict=True)]
 
     def epoch(self, epoch: int, done: int = 0, *, pinned: bool = False) -> Iterator[Batch]:
-        """Yield the batches of an epoch after the first ``done``; the next is read while one is used.
+        """Yield the batches of an epoch after the first ``done``; the next are read while one is used.
 
-        ``pinned`` puts them into memory from which a GPU copies without the host's help.
+        ``pinned`` puts them into memory from which a GPU copies without the host's help, and has several of them read
+        at once: a GPU uses them up faster than one thread reads.
         """
+        _ = self.store.bags, self._frames if self.recipe.uses_places else None  # once, before threads ask for them
+        readers = max(2, min(MOST_READERS, cores() // self.processes)) if pinned else 1
         steps = list(enumerate(self.order(epoch)))[done:]
-        batches = (self._batch(epoch, step, rows, self._share(rows)) for step, rows in steps)
-        return prefetched((batch.pinned() for batch in batches) if pinned else batches)
+        makers = (partial(self._batch, epoch, step, rows, self._share(rows), pinned=pinned) for step, rows in steps)
+        return made_ahead(makers, readers=readers)
 
     def held_out_batches(self) -> Iterator[Batch]:
         """Yield the held-out regions, unshared, with the dates that they always have, step by step."""
         steps = range(0, len(self.held_out), self.recipe.batch_size)
         rows = (self.held_out[start : start + self.recipe.batch_size] for start in steps)
-        batches = (self._batch(0, s, some, Share.of(len(some)), Purpose.HELD_OUT) for s, some in enumerate(rows))
-        return prefetched(batches)
+        return made_ahead(
+            partial(self._batch, 0, step, some, Share.of(len(some)), held_out=True) for step, some in enumerate(rows)
+        )
 
     def _share(self, rows: NDArray[np.int64]) -> Share:
         return Share.of(len(rows), rank=self.rank, processes=self.processes)
@@ -172,23 +185,43 @@ class Batches:
         return cuts[:-1] if cuts[-1] - cuts[-2] < 2 else cuts
 
     def _batch(
-        self, epoch: int, step: int, rows: NDArray[np.int64], share: Share, purpose: Purpose = Purpose.DATES
+        self,
+        epoch: int,
+        step: int,
+        rows: NDArray[np.int64],
+        share: Share,
+        *,
+        held_out: bool = False,
+        pinned: bool = False,
     ) -> Batch:
+        purpose = Purpose.HELD_OUT if held_out else Purpose.DATES
         random = np.random.default_rng(seed_for(purpose, self.seed, epoch, step))
-        first, second = self._pair(rows, share, random)
+        first, second = self._pair(rows, share, random, pinned=pinned)
         near = self.negatives.near(rows[share.own], rows)
         encoded = rows[share.encoded]
-        return Batch(
+        batch = Batch(
             epoch=epoch,
             step=step,
             rows=encoded,
             share=share,
             first=first,
             second=second,
+            drawn=self._drawn(epoch, step, share, held_out=held_out),
             pois=self._pois(encoded),
             near=near,
             not_negative=self.negatives.inter(rows[share.own], rows, near),
         )
+        return batch.pinned() if pinned else batch
+
+    def _drawn(self, epoch: int, step: int, share: Share, *, held_out: bool) -> tuple[ViewParameters, ViewParameters]:
+        """Draw the parameters of both views of each region; held-out regions have the same in every epoch."""
+
+        def view(number: int) -> ViewParameters:
+            place = (Purpose.HELD_OUT, 1 + number, step) if held_out else (Purpose.VIEWS, epoch, 2 * step + number)
+            seed = seed_for(place[0], self.seed, *place[1:])
+            return seeded_draw(share.total, self.recipe.augmentation, seed).take(share.encoded)
+
+        return view(0), view(1)
 
     @cached_property
     def _frames(self) -> NDArray[np.float32]:
@@ -199,15 +232,22 @@ class Batches:
         around = None if self.around is None else self.around[rows]
         return PoiBatch.from_bags(self.store.bags.take(rows), len(self.store.info.taxonomy), frames, around)
 
-    def _pair(self, rows: NDArray[np.int64], share: Share, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _pair(
+        self, rows: NDArray[np.int64], share: Share, random: np.random.Generator, *, pinned: bool
+    ) -> tuple[Tensor, Tensor]:
         """Choose the dates of the two views of each region, and read them."""
         chosen = [random.permutation(dates)[:2] for dates in self.store.views[rows]][share.encoded]
-        patches = self.store.patches(rows[share.encoded])
-        one = np.stack([views[dates[0]] for views, dates in zip(patches, chosen, strict=True)])
-        if not self.recipe.dates_as_views:
-            return torch.from_numpy(one), torch.from_numpy(one)
-        two = np.stack([views[dates[-1]] for views, dates in zip(patches, chosen, strict=True)])
-        return torch.from_numpy(one), torch.from_numpy(two)
+        dates = np.array([[some[0] for some in chosen], [some[-1] for some in chosen]])  # (2, b)
+        values, starts, _ = self.store.pixels(rows[share.encoded])
+
+        def patches(of: NDArray[np.int64]) -> Tensor:
+            found = torch.empty((len(of), *values.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
+            np.take(values, starts + of, axis=0, out=found.numpy(), mode="clip")  # another mode would copy first
+            return found
+
+        first = patches(dates[0])
+        alike = not self.recipe.dates_as_views or np.array_equal(*dates)
+        return first, first if alike else patches(dates[1])
 
 
 def choose_held_out(ids: Sequence[str], part: float, seed: int) -> NDArray[np.bool_]:
@@ -243,43 +283,36 @@ def seed_for(purpose: Purpose, seed: int, epoch: int, step: int = 0) -> np.rando
 
 
 def prefetched(items: Iterable[T], ahead: int = READ_AHEAD) -> Iterator[T]:
-    """Yield items that a background thread makes ahead of their use.
+    """Yield items that a background thread makes ahead of their use; as of :func:`made_ahead`."""
+    iterator, end = iter(items), object()
+    for item in made_ahead((partial(next, iterator, end) for _ in count()), ahead=ahead):
+        if item is end:
+            return
+        yield item
 
-    An error of the thread is raised here; a caller that stops early stops the thread.
+
+def made_ahead(makers: Iterable[Callable[[], T]], *, readers: int = 1, ahead: int = READ_AHEAD) -> Iterator[T]:
+    """Yield what calls return, in their order; background threads make it ahead of its use.
+
+    An error of a call is raised here, in its turn; a caller that stops early waits for the calls that have begun.
+
+    Parameters
+    ----------
+    makers
+        The calls; with several readers some of them run at once.
+    readers
+        Threads.
+    ahead
+        Results that wait, ready, while one is used and each reader makes another.
     """
-    waiting: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(ahead)
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not _put(waiting, (item, None, False), stop):
-                    return
-            _put(waiting, (None, None, True), stop)
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
-            _put(waiting, (None, error, True), stop)
-
-    thread = threading.Thread(target=work, name="mmgr-prefetch", daemon=True)
-    thread.start()
+    waiting: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="mmgr-prefetch")
     try:
-        while True:
-            item, error, done = waiting.get()
-            if error is not None:
-                raise error
-            if done:
-                return
-            yield item  # type: ignore[misc]  # None stands for the end alone
+        for make in makers:
+            waiting.append(pool.submit(make))
+            if len(waiting) > ahead + readers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
-        stop.set()
-        thread.join()
-
-
-def _put(waiting: queue.Queue[T], item: T, stop: threading.Event) -> bool:
-    """Put an item into a queue that may be full, unless the reader has gone."""
-    while not stop.is_set():
-        try:
-            waiting.put(item, timeout=0.1)
-        except queue.Full:
-            continue
-        return True
-    return False
+        pool.shutdown(cancel_futures=True)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mmgr.learn.augment import make_views, seeded_draw
-from mmgr.learn.data import LEAST_HELD_OUT, Batch, Batches, Purpose, seed_for
+from mmgr.learn.augment import make_views
+from mmgr.learn.data import LEAST_HELD_OUT, Batch, Batches
 from mmgr.learn.losses import retrieval
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.modes import evaluating as evaluating  # noqa: PLC0414 - read here by others, too
@@ -49,7 +49,7 @@ def measure(model: MultiModalModel, batches: Batches, device: torch.device) -> H
     if not len(batches.held_out):
         return HeldOutMeasures()
     with evaluating(model):
-        parts = [_project(model, batch.to(device), batches.seed) for batch in batches.held_out_batches()]
+        parts = [_project(model, batch.to(device)) for batch in batches.held_out_batches()]
     z1, z2 = (torch.cat([part[number] for part in parts]) for number in (0, 1))  # (n, 128) each
     view_retrieval, view_chance = retrieval(z1, z2)
     poi_retrieval = poi_chance = z1.new_tensor(math.nan)
@@ -100,17 +100,13 @@ def uniformity(vectors: Tensor) -> Tensor:
     return distances.square().mul(-2).exp().mean().log()
 
 
-def _project(model: MultiModalModel, batch: Batch, seed: int) -> tuple[Tensor, ...]:
+def _project(model: MultiModalModel, batch: Batch) -> tuple[Tensor, ...]:
     """Return the projections of both views, and with POIs theirs and who has any; ``(B, 128)`` and ``(B,)``."""
     recipe = model.recipe
-    drawn = [
-        seeded_draw(len(batch.rows), recipe.augmentation, seed_for(Purpose.HELD_OUT, seed, number, batch.step))
-        for number in (1, 2)
-    ]
     patches = (batch.first, batch.second)
-    views = [make_views(some, parameters, recipe.crop) for some, parameters in zip(patches, drawn, strict=True)]
+    views = [make_views(some, drawn, recipe.crop) for some, drawn in zip(patches, batch.drawn, strict=True)]
     found = model.image_head(model.encode_images(torch.cat(views))).chunk(2)
     if not recipe.uses_pois:
         return tuple(found)
-    pois = seen_in_views(batch.pois, drawn[0]) if recipe.crop_pois else batch.pois
+    pois = seen_in_views(batch.pois, batch.drawn[0]) if recipe.crop_pois else batch.pois
     return (*found, model.project_pois(pois), pois.present)

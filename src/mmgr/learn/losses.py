@@ -165,7 +165,8 @@ def _both_ways(a: Tensor, b: Tensor, temperature: float | Tensor, pairs: _Pairs,
     with torch.autocast(a.device.type, enabled=False):  # it would make the products bfloat16 again
         own = _unit(torch.stack([a, b], 1))  # (b, 2, d)
         whole = pairs.share.gather(own)  # (B, 2, d)
-        scale = 1 / torch.as_tensor(temperature, dtype=own.dtype, device=a.device)
+        # a number of the host's own would be copied, and the host would wait for that
+        scale = 1 / (temperature.to(own) if isinstance(temperature, Tensor) else own.new_full((), temperature))
         loss = _Contrast.apply(own.transpose(0, 1), whole.transpose(0, 1), scale, pairs, joint)
         count = pairs.candidates
         return Contrast(pairs.share.add(loss), pairs.mean((2 * count - 1 if joint else count).log()))

@@ -248,7 +248,7 @@ class MultiModalModel(nn.Module):
         z1, z2 = (z[own] for z in self.image_head(features).chunk(2))  # (B, 128) each
         intra = nt_xent(z1, z2, temperature=recipe.temperature, not_negative=near, share=share)
         view_retrieval = retrieval(z1, z2, not_negative=near, share=share)
-        nothing = features.new_tensor(math.nan)
+        nothing = features.new_full((), math.nan)
         total = recipe.intra_weight * intra.loss
         inter = counts = Contrast(nothing, nothing)
         poi_retrieval, temperature = (nothing, nothing), nothing

@@ -47,13 +47,14 @@ def device_of(member: Member, device: torch.device) -> torch.device:
 
 def trainer_options(member: Member, device: torch.device) -> dict[str, Any]:
     """Say where a :class:`lightning.pytorch.Trainer` trains, and with whom."""
-    accelerator = "gpu" if device.type == "cuda" else device.type
+    on_gpu = device.type == "cuda"
+    # views have one size: a GPU tries once which of its convolutions is the fastest for it
+    options = {"accelerator": "gpu" if on_gpu else device.type, "benchmark": on_gpu}
     if member.processes.total == 1:
-        return {"accelerator": accelerator, "devices": 1 if device.index is None else [device.index]}
+        return options | {"devices": 1 if device.index is None else [device.index]}
     # a step may leave out weights, as those of a side task that no region of the batch has
     strategy = DDPStrategy(cluster_environment=LightningEnvironment(), find_unused_parameters=True)
-    return {
-        "accelerator": accelerator,
+    return options | {
         "devices": member.processes.devices,
         "num_nodes": member.processes.nodes,
         "strategy": strategy,

@@ -28,7 +28,7 @@ import mmgr.errors
 from mmgr.console import log
 from mmgr.errors import MmgrError
 from mmgr.files import read_json
-from mmgr.processes import ALONE, Processes
+from mmgr.processes import ALONE, Processes, cores
 
 GRACE = 5.0
 """Seconds that the others get to say what went wrong, once a worker has failed."""
@@ -121,10 +121,9 @@ def run_together(
 def _start(order: Order, folder: Path) -> subprocess.Popen[bytes]:
     """Start a worker and tell it what to do."""
     devices = order.member.processes.devices
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = {
         # threads that share cores stand still by waiting for each other
-        "OMP_NUM_THREADS": str(max(cores // devices, 1)),
+        "OMP_NUM_THREADS": str(max(cores() // devices, 1)),
         # it would tell of the search for weights that a step leaves out, which is wanted
         "TORCH_CPP_LOG_LEVEL": "ERROR",
     } | os.environ

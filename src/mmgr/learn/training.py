@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mmgr.console import log, track
 from mmgr.errors import OtherTrainingError
-from mmgr.learn.augment import ViewParameters, make_views, seeded_draw
+from mmgr.learn.augment import make_views
 from mmgr.learn.checkpoints import Cadence, Progress, newest_intact, save_checkpoint
 from mmgr.learn.compile import compiled
 from mmgr.learn.data import Batch, Batches, Purpose, seed_for
@@ -136,8 +136,7 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
 
     def training_step(self, batch: Batch, index: int) -> Tensor:  # noqa: ARG002 - Lightning's name
         """Return the loss of a batch."""
-        drawn = self._drawn(batch, 0), self._drawn(batch, 1)
-        crop = self.recipe.crop
+        drawn, crop = batch.drawn, self.recipe.crop
         views = make_views(batch.first, drawn[0], crop), make_views(batch.second, drawn[1], crop)
         seen = None
         if self.recipe.uses_pois and self.recipe.crop_pois:
@@ -148,12 +147,6 @@ class Training(pl.LightningModule):  # type: ignore[misc]  # Lightning has no ty
         if self.member.writes:
             self.monitor.add(parts, batch.share.total)
         return parts.total
-
-    def _drawn(self, batch: Batch, number: int) -> ViewParameters:
-        """Draw the parameters of one view of each region."""
-        seed = seed_for(Purpose.VIEWS, self.seed, batch.epoch, 2 * batch.step + number)
-        drawn = seeded_draw(batch.share.total, self.recipe.augmentation, seed)
-        return drawn.take(batch.share.encoded)
 
     @contextlib.contextmanager
     def _seeded_dropout(self, batch: Batch) -> Iterator[None]:

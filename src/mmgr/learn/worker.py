@@ -11,6 +11,7 @@ import time
 import traceback
 from datetime import timedelta
 
+import torch
 from torch import distributed
 
 import mmgr.errors
@@ -50,12 +51,18 @@ def _take_part(order: Order) -> None:
     member = order.member
     # where Lightning looks for them
     os.environ |= {"LOCAL_RANK": str(member.place), "NODE_RANK": str(member.processes.node)}
+    device = None
+    if order.backend == "nccl":
+        # what is exchanged before Lightning comes would else go through the first GPU, of all processes at once
+        device = torch.device("cuda", member.place)
+        torch.cuda.set_device(device)
     distributed.init_process_group(
         order.backend,
         init_method=order.meeting,
         rank=member.rank,
         world_size=member.processes.total,
         timeout=PATIENCE,
+        device_id=device,
     )
     order.function(member, *order.arguments)
     distributed.barrier()  # nobody leaves while another still talks
