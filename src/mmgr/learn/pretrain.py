@@ -89,7 +89,7 @@ def pretrain(
     OtherTrainingError
         If ``folder`` holds checkpoints of another training.
     ArtefactError
-        If the store has too few regions.
+        If the store has too few regions, or one that is not what was written.
     MmgrError
         If the loss or its gradient is no longer finite; names the batch's regions.
     """
