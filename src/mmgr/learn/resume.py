@@ -80,7 +80,8 @@ def code_hash(folder: Path) -> str:
 
 
 def _hash(values: NDArray[np.float32] | None) -> str:
-    return "" if values is None else hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
+    # as it lies in memory: bytes of their own would be a second copy
+    return "" if values is None else hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).hexdigest()
 
 
 def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
