@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import geopandas as gpd
+import lance
 import numpy as np
+import pyarrow as pa
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgr.errors import ArtefactError
-from mmgr.store import Patches, PoiBags, RegionStore, StoreInfo, stored_ids, write_store
+from mmgr.store import Patches, PoiBags, RegionStore, StoreInfo, _digest, stored_ids, write_store
 from mmgr.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy(("food", "food", "shop"), ("bar", "cafe", "books"))
@@ -98,6 +100,57 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("mmgr.store.SCHEMA_VERSION", 99)
     with pytest.raises(ArtefactError, match="run `mmgr build` again"):
         RegionStore(tmp_path / "s.lance")
+
+
+def test_a_store_without_digests_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.lance"
+    write(path, [1])
+    table = lance.dataset(str(path)).to_table().drop_columns(["digest"])
+    said = table.schema.metadata[b"mmgr"].replace(b'"schema_version": 2', b'"schema_version": 1')
+    lance.write_dataset(table.replace_schema_metadata({b"mmgr": said}), str(path), mode="overwrite")
+    with pytest.raises(ArtefactError, match="has schema version 1, this MMGR reads 2; run `mmgr build` again"):
+        RegionStore(path)
+
+
+class TestDigests:
+    def test_they_tell_rows_apart_and_depend_on_no_batch(self, tmp_path: Path) -> None:
+        found = [write(tmp_path / f"{batch}.lance", [0] * 7, batch=batch).digests() for batch in (2, 3, 7)]
+        assert found[0].shape == (7, 16)
+        assert len({row.tobytes() for row in found[0]}) == 7
+        assert np.array_equal(found[0], found[1])
+        assert np.array_equal(found[0], found[2])
+
+    @pytest.mark.parametrize("what", ["patches", "dates", "geometry", "digest"])
+    def test_a_row_that_was_changed_by_other_means_is_found(self, tmp_path: Path, what: str) -> None:
+        store = write(tmp_path / "s.lance", [0] * 7)
+        store.check_rows(range(7))
+        other = {
+            "patches": [bytes(192), bytes([1]) + bytes(191)],
+            "dates": ["2016", "2018"],
+            "geometry": shapely.to_wkb(shapely.box(0, 0, 1, 1)),
+            "digest": bytes(16),
+        }
+        table = lance.dataset(str(store.path)).to_table()
+        rows = table[what].to_pylist()
+        assert rows[5] != other[what]
+        column = pa.array([*rows[:5], other[what], *rows[6:]], table.schema.field(what).type)
+        table = table.set_column(table.schema.get_field_index(what), table.schema.field(what), column)
+        lance.write_dataset(table, str(store.path), mode="overwrite")
+        changed = RegionStore(store.path)
+        changed.check_rows([0, 6, 4])
+        with pytest.raises(ArtefactError, match=r"s\.lance: the patches, dates or geometry of the region r5 are not"):
+            changed.check_rows([6, 5, 5])
+
+    def test_the_same_bytes_cut_otherwise_are_another_row(self) -> None:
+        rows = [
+            ([b"ab", b"c"], ["1", "2"], b"d"),
+            ([b"a", b"bc"], ["1", "2"], b"d"),
+            ([b"ab", b"c"], ["12", ""], b"d"),
+            ([b"ab"], ["1", "2"], b"cd"),
+            ([b"ab", b"cd"], ["1", "2"], None),
+            ([b"ab", b"cd"], ["1", "2"], b""),
+        ]
+        assert len({_digest(*row) for row in rows}) == len(rows)
 
 
 class TestPoiBags:

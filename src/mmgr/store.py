@@ -6,6 +6,7 @@ written in batches and read by row.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,8 +26,10 @@ from mmgr.errors import ArtefactError
 from mmgr.files import check_schema, explained_writes
 from mmgr.taxonomy import Taxonomy
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the columns and metadata below."""
+DIGEST_BYTES = 16
+"""Length of a row's digest."""
 
 _SCHEMA = pa.schema(
     [
@@ -42,6 +45,7 @@ _SCHEMA = pa.schema(
         pa.field("poi_y", pa.list_(pa.float32())),
         pa.field("poi_area_km2", pa.float32()),
         pa.field("poi_unit", pa.string()),
+        pa.field("digest", pa.binary(DIGEST_BYTES), nullable=False),
     ]
 )
 _BAG_COLUMNS = ["poi_category", "poi_count", "poi_x", "poi_y", "poi_area_km2", "poi_unit"]
@@ -254,6 +258,32 @@ class RegionStore:
         """Return the dates of each region's views."""
         return list(self._dataset.to_table(columns=["dates"])["dates"].to_pylist())
 
+    def digests(self) -> NDArray[np.uint8]:
+        """Return the digest of each row's patches, dates and geometry, shape ``(n, 16)``.
+
+        They were made as the rows were written: whoever changes a row by other means leaves its digest as it was,
+        which :meth:`check_rows` finds.
+        """
+        column = self._dataset.to_table(columns=["digest"])["digest"].combine_chunks()
+        flat = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, DIGEST_BYTES)
+        return flat[column.offset : column.offset + len(column)]
+
+    def check_rows(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> None:
+        """Read some rows, and compare their patches, dates and geometry with their digests.
+
+        Raises
+        ------
+        ArtefactError
+            If a row is not what was written; names its region.
+        """
+        columns = ["region_id", "patches", "dates", "geometry", "digest"]
+        for row in self._dataset.take(sorted({int(row) for row in rows}), columns=columns).to_pylist():
+            if _digest(row["patches"], row["dates"], row["geometry"]) != row["digest"]:
+                raise ArtefactError(
+                    f"{self.path}: the patches, dates or geometry of the region {row['region_id']} are not those that "
+                    "were written with its digest: it was changed since, or is damaged. Run `mmgr build --force`."
+                )
+
     def patches(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[NDArray[np.uint8]]:
         """Read the patches of some regions.
 
@@ -353,26 +383,38 @@ def _append(
     rows = np.array([item.row for item in items])
     some = bags.take(rows)
     lists = _lists(some)
+    patches = [[np.ascontiguousarray(view).tobytes() for view in item.pixels] for item in items]
+    dates = [list(item.dates) for item in items]
+    geometry = [shapely.to_wkb(regions.geometry.iloc[row]) for row in rows]
+    digests = [_digest(*row) for row in zip(patches, dates, geometry, strict=True)]
     table = pa.table(
         {
             "region_id": pa.array([str(regions.index[row]) for row in rows]),
             "group": pa.array([str(regions["group"].iloc[row]) for row in rows]),
-            "geometry": pa.array([shapely.to_wkb(regions.geometry.iloc[row]) for row in rows], pa.binary()),
+            "geometry": pa.array(geometry, pa.binary()),
             "area_km2": pa.array(area[rows]),
-            "dates": pa.array([list(item.dates) for item in items], pa.list_(pa.string())),
-            "patches": pa.array(
-                [[np.ascontiguousarray(view).tobytes() for view in item.pixels] for item in items],
-                pa.list_(pa.large_binary()),
-            ),
+            "dates": pa.array(dates, pa.list_(pa.string())),
+            "patches": pa.array(patches, pa.list_(pa.large_binary())),
             **lists,
             "poi_area_km2": pa.array(some.area_km2),
             "poi_unit": pa.array([str(unit) for unit in some.unit]),
+            "digest": pa.array(digests, pa.binary(DIGEST_BYTES)),
         },
         schema=_SCHEMA.with_metadata({"mmgr": info.to_json()}),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         lance.write_dataset(table, str(path), mode="append" if path.is_dir() else "create")
+
+
+def _digest(patches: Sequence[bytes], dates: Sequence[str], geometry: bytes | None) -> bytes:
+    """Return the digest of a row: of its patches' pixels, their dates, and its geometry as WKB; None for no place."""
+    # lengths first, so that the same bytes cut otherwise are another row
+    head = json.dumps([[len(view) for view in patches], dates, geometry is not None])
+    content = hashlib.blake2b(head.encode(), digest_size=DIGEST_BYTES)
+    for part in (*patches, geometry or b""):
+        content.update(part)
+    return content.digest()
 
 
 def _lists(bags: PoiBags) -> dict[str, pa.Array]:

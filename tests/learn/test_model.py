@@ -246,3 +246,12 @@ def test_an_unknown_device_is_one_clear_error() -> None:
     for name in ("gpu0", "cuda:99"):
         with pytest.raises(ConfigError, match=rf"pretrain\.device: '{name}'"):
             choose_device(name)
+
+
+def test_a_gpu_is_chosen_without_being_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: pytest.fail("a GPU is touched"))
+    assert [str(choose_device(name)) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    with pytest.raises(ConfigError, match=r"pretrain\.device: 'cuda:2' is not a device of this machine"):
+        choose_device("cuda:2")

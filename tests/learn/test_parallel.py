@@ -11,7 +11,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import kills
 import mortals
@@ -28,8 +30,8 @@ from mmgr.learn import data
 from mmgr.learn.data import Batches
 from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.parallel import check_agreement, check_devices, has_batch_norm, share_statistics
-from mmgr.learn.pretrain import pretrain
-from mmgr.learn.together import NOBODY_ELSE, Member
+from mmgr.learn.pretrain import _take_part, pretrain
+from mmgr.learn.together import NOBODY_ELSE, Member, borrowed
 from mmgr.processes import Processes
 from mmgr.store import RegionStore
 
@@ -149,8 +151,11 @@ def test_more_processes_than_regions_and_another_number_after_a_stop(tmp_path: P
     choices = {"batch_size": 10, "mask_near": 600.0, "mask_alike": 0.9, "learn_temperature": True, "epochs": 3}
     choices |= {"held_out": 0.5}
     recipe = small_recipe(encoder="test_convnext", **choices)
-    one = pretrain(store, vectors, recipe, folder=tmp_path / "one", seed=0, device="cpu")
-    pretrain(store, vectors, recipe, folder=tmp_path / "three", seed=0, device="cpu", processes=Processes(3))
+    around = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    around[::5] = np.nan
+    same = {"seed": 0, "around": around, "device": "cpu"}
+    one = pretrain(store, vectors, recipe, folder=tmp_path / "one", **same)
+    pretrain(store, vectors, recipe, folder=tmp_path / "three", processes=Processes(3), **same)
     assert_same_curve(tmp_path / "one", tmp_path / "three")
     assert np.isfinite(curve(tmp_path / "three")["held_out_poi_retrieval"]).all()
     temperature = curve(tmp_path / "three")["temperature"]
@@ -158,11 +163,42 @@ def test_more_processes_than_regions_and_another_number_after_a_stop(tmp_path: P
     # what three processes began, one goes on with
     newest = tmp_path / "three" / "checkpoints" / "epoch-0003.ckpt"
     newest.unlink()
-    resumed = pretrain(store, vectors, recipe, folder=tmp_path / "three", seed=0, device="cpu")
+    resumed = pretrain(store, vectors, recipe, folder=tmp_path / "three", **same)
     assert newest.exists()
     assert_same_curve(tmp_path / "one", tmp_path / "three")
     for wanted, found in zip(one.parameters(), resumed.parameters(), strict=True):
         assert torch.allclose(wanted, found, atol=2e-3), "Adam takes steps of one size, however small a gradient is"
+
+
+def test_the_one_who_waits_has_no_model_and_lends_what_lies_around(
+    tmp_path: Path, store: RegionStore, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = np.random.default_rng(0).normal(size=(len(store), 4)).astype(np.float32)
+    made: list[weakref.ref[MultiModalModel]] = []
+    paths: list[Path] = []
+
+    def noted(*arguments: Any) -> MultiModalModel:
+        model = seeded_model(*arguments)
+        made.append(weakref.ref(model))
+        return model
+
+    def look(function: object, arguments: tuple[Any, ...], *_: object, **__: object) -> None:
+        assert function is _take_part
+        assert [model() for model in made] == [None]
+        paths.append(arguments[-1]["around"])
+        found = borrowed(paths[0])
+        assert isinstance(found, np.memmap)
+        assert np.array_equal(found, around)
+        assert not found.flags.writeable
+        assert len(pickle.dumps(arguments)) < 10_000
+
+    monkeypatch.setattr("mmgr.learn.pretrain.seeded_model", noted)
+    monkeypatch.setattr("mmgr.learn.pretrain.run_together", look)
+    pair = {"around": around, "device": "cpu", "processes": Processes(2)}
+    # nobody has trained, so that the one who waited does
+    model = pretrain(store, vectors, small_recipe(epochs=1), folder=tmp_path, seed=0, **pair)
+    assert model is made[1]()
+    assert not paths[0].exists()
 
 
 @pytest.mark.parametrize("processes", [2, 3, 7])

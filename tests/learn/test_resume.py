@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import kills
+import lance
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from kills import EPOCHS, STEPS
 from learn_samples import Vectors, make_store, scalars, small_recipe
+from shapely.affinity import translate
 
 from mmgr.errors import ArtefactError, ConfigError, OtherTrainingError
 from mmgr.files import sha256
@@ -25,7 +28,7 @@ from mmgr.learn.checkpoints import Cadence, Progress, checkpoints, newest_intact
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.pretrain import pretrain
 from mmgr.learn.training import Training
-from mmgr.store import RegionStore
+from mmgr.store import Patches, RegionStore, write_store
 
 Trained = tuple[MultiModalModel, list[dict[str, str]]]
 
@@ -241,6 +244,46 @@ class TestOtherTraining:
         pretrain(stores[0], vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
         with pytest.raises(OtherTrainingError, match=r"\n  store: \w+ there, \w+ now$"):
             pretrain(stores[1], vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
+
+    @pytest.mark.parametrize("changed", ["pixels", "date", "geometry"])
+    def test_one_region_that_is_not_looked_at_decides_which_data_set_it_is(
+        self, tmp_path: Path, vectors: Vectors, changed: str
+    ) -> None:
+        count = 2 * resume.SAMPLED_ROWS
+        store = make_store(tmp_path / "regions.lance", count)
+        views, dates, regions = store.patches(range(count)), store.dates(), store.regions.copy()
+        if changed == "pixels":
+            views[1] = views[1].copy()
+            views[1][0, 0, 0, 0] ^= 1
+        elif changed == "date":
+            dates[1] = ["2016", "2018"]
+        else:
+            regions.loc["r1", "geometry"] = translate(regions.loc["r1", "geometry"], 0, 1e-3)
+        patches = [Patches(row, tuple(dates[row]), views[row]) for row in range(count)]
+        write_store(tmp_path / "other.lance", regions=regions, patches=patches, bags=store.bags, info=store.info)
+        other = RegionStore(tmp_path / "other.lance")
+        assert np.flatnonzero((store.digests() != other.digests()).any(1)).tolist() == [1]
+        looked_at: list[int] = []
+        with pytest.MonkeyPatch.context() as watching:
+            watching.setattr(RegionStore, "check_rows", lambda _, rows: looked_at.extend(rows))
+            pretrain(store, vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
+        assert len(looked_at) == resume.SAMPLED_ROWS
+        assert 1 not in looked_at
+        with pytest.raises(OtherTrainingError, match=r":\n  store: \w+ there, \w+ now$"):
+            pretrain(other, vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu")
+
+    def test_a_region_that_is_not_what_was_written_is_refused(self, tmp_path: Path, vectors: Vectors) -> None:
+        store = make_store(tmp_path / "regions.lance", 9)
+        table = lance.dataset(str(store.path)).to_table()
+        patches = table["patches"].to_pylist()
+        patches[4][0] = bytes(len(patches[4][0]))
+        field = table.schema.field("patches")
+        table = table.set_column(table.schema.get_field_index("patches"), field, pa.array(patches, field.type))
+        lance.write_dataset(table, str(store.path), mode="overwrite")
+        with pytest.raises(ArtefactError, match=r"regions\.lance: the patches, dates or geometry of the region r4 are"):
+            pretrain(
+                RegionStore(store.path), vectors, small_recipe(epochs=1), folder=tmp_path / "run", seed=0, device="cpu"
+            )
 
     def test_changed_code_is_refused(
         self, tmp_path: Path, store: RegionStore, vectors: Vectors, monkeypatch: pytest.MonkeyPatch

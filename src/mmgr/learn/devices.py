@@ -32,12 +32,21 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        if device.type == "cuda":
+            _check_is_there(device)
+        else:
+            torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
             f"pretrain.device: {name!r} is not a device of this machine; use `auto`, `cpu`, or `cuda` with a GPU."
         ) from error
     return device
+
+
+def _check_is_there(device: torch.device) -> None:
+    """Count GPUs, and touch none: a process that leaves the training to others would take memory of the first."""
+    if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"no such GPU: {device}")
 
 
 @cache

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed
 
-from mmgr.console import log
+from mmgr.console import log, quiet
 from mmgr.errors import ArtefactError, ConfigError
 from mmgr.learn.checkpoints import Cadence
 from mmgr.learn.choices import announce
@@ -23,7 +23,7 @@ from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.parallel import check_agreement, check_devices, device_of, share_statistics
 from mmgr.learn.recipes import Recipe
 from mmgr.learn.resume import claim, identity
-from mmgr.learn.together import NOBODY_ELSE, Member, run_together
+from mmgr.learn.together import NOBODY_ELSE, Member, borrowed, lent, run_together
 from mmgr.learn.training import Training
 from mmgr.processes import ALONE, Processes
 from mmgr.store import RegionStore
@@ -89,7 +89,7 @@ def pretrain(
     OtherTrainingError
         If ``folder`` holds checkpoints of another training.
     ArtefactError
-        If the store has too few regions.
+        If the store has too few regions, or one that is not what was written.
     MmgrError
         If the loss or its gradient is no longer finite; names the batch's regions.
     """
@@ -119,7 +119,12 @@ def pretrain(
         together = processes.nodes > 1 or (processes.total > 1 and not training.is_done)
         if together:
             backend = "nccl" if place.type == "cuda" else "gloo"
-            run_together(_take_part, (store.path, table, recipe, place, options), processes, backend=backend)
+            del training  # workers have models of their own
+            with lent(options["around"]) as path:
+                arguments = (store.path, table, recipe, place, options | {"around": path})
+                run_together(_take_part, arguments, processes, backend=backend)
+            with quiet():  # it was told before
+                training = _begun(store, table, recipe, **options)
             training.resume()
         if not (together and training.is_done):
             training.run(place)
@@ -167,6 +172,7 @@ def _take_part(
     """Train as one of several processes."""
     device = device_of(member, place)
     opened = RegionStore(store)
+    options |= {"around": borrowed(options["around"])}
     if member.processes.nodes > 1:
         bfloat16 = uses_bfloat16(recipe, device)
         wanted = identity(opened, table, recipe, options["seed"], options["around"], bfloat16=bfloat16)

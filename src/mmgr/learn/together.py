@@ -19,15 +19,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import mmgr.errors
 from mmgr.console import log
 from mmgr.errors import MmgrError
-from mmgr.files import read_json
+from mmgr.files import explained_writes, read_json
 from mmgr.processes import ALONE, Processes, cores
 
 GRACE = 5.0
@@ -116,6 +120,24 @@ def run_together(
                 worker.stdin.close()
         if failed:
             raise _explained(orders, failed, folder)
+
+
+@contextmanager
+def lent(values: NDArray[np.float32] | None) -> Iterator[Path | None]:
+    """Write an array to a file for the block, from which workers map it: they share its pages, and have no copies."""
+    if values is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="mmgr-") as scratch:
+        path = Path(scratch) / "lent.npy"
+        with explained_writes(path):
+            np.save(path, values)
+        yield path
+
+
+def borrowed(path: Path | None) -> NDArray[np.float32] | None:
+    """Map an array that :func:`lent` wrote; it can be read, and not be changed."""
+    return None if path is None else np.load(path, mmap_mode="r")
 
 
 def _start(order: Order, folder: Path) -> subprocess.Popen[bytes]:
