@@ -84,7 +84,9 @@ def pretrain_command(
 def embed_command(
     encoder: Encoder = "resnet50",
     crop: Crop = 224,
-    regions: Annotated[int, typer.Option("--regions", min=2, help="Regions that are embedded in each turn.")] = 192,
+    regions: Annotated[
+        int, typer.Option("--regions", min=2, help="Regions that are embedded in each turn; for a GPU some thousands.")
+    ] = 192,
     rounds: Rounds = 3,
     pixels: Pixels = 256,
     device: Device = "auto",
