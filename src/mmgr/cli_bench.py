@@ -62,7 +62,7 @@ def pretrain_command(
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that make its views.")] = 6,
     json: Json = None,
 ) -> None:
-    """Train on real patches, beside the bare step on random tensors and the published way."""
+    """Train on real patches, beside the bare step on random tensors, the reader alone and the published way."""
     from mmgr.bench.pretrain import bench_pretrain  # noqa: PLC0415
 
     measured = bench_pretrain(
@@ -84,7 +84,9 @@ def pretrain_command(
 def embed_command(
     encoder: Encoder = "resnet50",
     crop: Crop = 224,
-    regions: Annotated[int, typer.Option("--regions", min=2, help="Regions that are embedded in each turn.")] = 192,
+    regions: Annotated[
+        int, typer.Option("--regions", min=2, help="Regions that are embedded in each turn; for a GPU some thousands.")
+    ] = 192,
     rounds: Rounds = 3,
     pixels: Pixels = 256,
     device: Device = "auto",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import torch
 from mmgr import cli
 from mmgr.bench.pretrain import Published, bench_pretrain
 from mmgr.bench.published import PublishedStep, PublishedViews
-from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio
+from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio, wait_until_made
 from mmgr.bench.sample import CATEGORIES, category_table, sample_store
 from mmgr.learn.data import Batch, Batches
 from mmgr.learn.poi_batch import PoiBatch
+from mmgr.learn.training import Training
 
 SMALL = ("--encoder", "test_resnet", "--crop", "32", "--batch", "6", "--steps", "2", "--rounds", "1", "--pixels", "48")
 
@@ -46,6 +48,7 @@ def test_training_is_compared_with_its_bare_step_and_the_published_way(
     assert measured["ratio"] == pytest.approx(real / bare, abs=0.002)
     assert measured["speedup"] == pytest.approx(real / measured["reference_regions_per_second"], abs=0.002)
     assert measured["cpu_ratio"] > 0
+    assert measured["reader_regions_per_second"] > 0
     assert measured["peak_rss_mb"] > 100
     assert (measured["encoder"], measured["crop"], measured["batch"], measured["device"]) == (
         "test_resnet",
@@ -86,38 +89,56 @@ def test_the_published_step_learns(tmp_path: Path) -> None:
     assert np.mean(moved) > 0.9
 
 
-def test_the_clock_of_a_training_sees_as_many_batches_read_as_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+def test_the_clock_of_a_training_sees_as_many_batches_read_as_trained_on(
+    pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the first step takes, as when an encoder is compiled, and whichever of reader and steps is faster."""
+    batch, steps = 4, 4
     read: list[int] = []
     found: list[int] = []
-    make = Batches._batch
+    make, train = Batches._batch, Training.training_step
+    reader = threading.Lock()
 
-    def counted(batches: Batches, *given: Any) -> Batch:
-        read.append(given[1])
-        return make(batches, *given)
+    def slowly_made(batches: Batches, *given: Any, **named: Any) -> Batch:
+        made = make(batches, *given, **named)
+        with reader:  # as one reader, however many threads there are
+            time.sleep(pause)
+            read.append(given[1])
+        return made
+
+    def slow_at_first(training: Training, some: Batch, index: int) -> torch.Tensor:
+        time.sleep(pause / 2 if index else 6 * pause)
+        return train(training, some, index)
 
     class Watch(Stopwatch):
         def start(self) -> None:
-            found.append(self._settled())
+            found.append(len(read))
             super().start()
 
         def stop(self, regions: int) -> Span:
-            found.append(self._settled())
+            found.append(len(read))
             return super().stop(regions)
 
-        @staticmethod
-        def _settled() -> int:
-            """How many are read once the reader is as far ahead as it goes."""
-            count = -1
-            while count != len(read):
-                count = len(read)
-                time.sleep(0.5)
-            return count
-
-    monkeypatch.setattr(Batches, "_batch", counted)
+    monkeypatch.setattr(Batches, "_batch", slowly_made)
+    monkeypatch.setattr(Training, "training_step", slow_at_first)
     monkeypatch.setattr("mmgr.bench.pretrain.Stopwatch", Watch)
-    small = {"encoder": "test_resnet", "crop": 32, "batch": 4, "pixels": 32}
-    bench_pretrain(**small, steps=2, rounds=1, device="cpu", reference_steps=0)
-    assert found[1] - found[0] == 2
+    small = {"encoder": "test_resnet", "crop": 32, "batch": batch, "pixels": 32}
+    measured = bench_pretrain(**small, steps=steps, rounds=1, device="cpu", reference_steps=0)
+    assert found[1] - found[0] == steps
+    if pause:
+        fastest = batch / pause
+        assert measured["regions_per_second"] <= fastest
+        assert 0.8 * fastest < measured["reader_regions_per_second"] <= fastest
+    assert measured["rates"]["reader"] == pytest.approx([measured["reader_regions_per_second"]], rel=1e-3)
+
+
+def test_waiting_for_what_nobody_makes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmgr.bench.rates._PATIENCE", 0.05)
+    made = iter([0, 1, 1, 2])
+    wait_until_made(2, lambda: next(made))
+    with pytest.raises(RuntimeError, match=r"nothing was made in 0 s; has what makes it been killed\?"):
+        wait_until_made(3, lambda: 2)
 
 
 def test_the_clock_of_the_published_way_sees_views_made_and_no_worker_end(

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from learn_samples import Vectors, make_store, small_recipe
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from mmgr.errors import ArtefactError
 from mmgr.learn import embed as embedding
 from mmgr.learn.augment import make_views, whole
-from mmgr.learn.embed import embed, random_model, whole_views
+from mmgr.learn.embed import batch_for, described_images, embed, random_model, whole_views
 from mmgr.learn.model import MultiModalModel
 from mmgr.store import RegionStore
 
@@ -54,6 +59,79 @@ def test_embeddings_do_not_depend_on_the_batch(store: RegionStore, model: MultiM
     assert np.allclose(one.poi, two.poi, atol=1e-5)
     assert np.allclose(one.image, two.image, atol=1e-2)  # the last components of a few images are less exact
     assert np.array_equal(two.combined, embed(model, store, model.recipe, device="cpu").combined)
+
+
+def means(views: Tensor) -> Tensor:
+    """Describe views by the mean of each band."""
+    return views.mean((2, 3))
+
+
+@pytest.mark.parametrize("batch", [1, 6, 20, 64])
+def test_regions_keep_their_order_to_the_last_short_batch(store: RegionStore, batch: int) -> None:
+    rows = np.flatnonzero(store.views > 0)[::-1]
+    cpu = torch.device("cpu")
+    parts = list(described_images(means, store, rows, edge=32, batch=batch, device=cpu))
+    assert [len(some) for some, _ in parts] == [min(batch, 20 - start) for start in range(0, 20, batch)]
+    assert np.array_equal(np.concatenate([some for some, _ in parts]), rows)
+    wanted = [means(whole_views(torch.from_numpy(patches), 32)).mean(0) for patches in store.patches(rows)]
+    assert np.allclose(np.concatenate([found for _, found in parts]), torch.stack(wanted), atol=1e-5)
+
+
+def test_an_error_of_the_reader_reaches_the_caller(
+    store: RegionStore, model: MultiModalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = RegionStore.patches
+
+    def torn(store: RegionStore, rows: Any) -> Any:
+        if 9 in rows:
+            raise OSError("a page of the store is torn")
+        return read(store, rows)
+
+    monkeypatch.setattr(RegionStore, "patches", torn)
+    with pytest.raises(OSError, match="a page of the store is torn"):
+        embed(model, store, model.recipe, batch=3, device="cpu")
+
+
+class _Gpu(TorchFunctionMode):
+    """Takes tensors for a GPU's, and notes when the host sends, asks and waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[str] = []
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func == Tensor.is_cuda.__get__:  # type: ignore[attr-defined]
+            return True
+        if func in {Tensor.cpu, Tensor.item, Tensor.tolist}:
+            self.noted.append("stood still")
+        if func == Tensor.to:
+            name = "asked" if torch.device(args[1]).type == "cpu" else "sent"
+            self.noted.append(name if kwargs.get("non_blocking") else "stood still")
+            return args[0]
+        return func(*args, **kwargs)
+
+
+def test_a_gpu_has_the_next_batch_before_the_host_waits_for_the_last(
+    store: RegionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu, pinned = _Gpu(), []
+    event = SimpleNamespace(record=lambda _: None, synchronize=lambda: gpu.noted.append("waited"))
+    monkeypatch.setattr("torch.cuda.Event", lambda: event)
+    monkeypatch.setattr("torch.cuda.current_stream", lambda _: None)
+    monkeypatch.setattr(Tensor, "pin_memory", lambda part: (pinned.append(len(part)), part)[1])
+    rows = np.flatnonzero(store.views == 1)[:8]
+    with gpu:
+        found = list(described_images(means, store, rows, edge=32, batch=3, device=torch.device("cuda")))
+    assert " ".join(gpu.noted) == "sent asked sent asked waited sent asked waited waited"
+    assert pinned == [3, 3, 2]
+    plain = list(described_images(means, store, rows, edge=32, batch=3, device=torch.device("cpu")))
+    assert all(np.array_equal(one, two) for (_, one), (_, two) in zip(found, plain, strict=True))
+
+
+def test_a_gpu_describes_more_regions_at_once() -> None:
+    assert batch_for(torch.device("cpu")) == 64
+    assert batch_for(torch.device("cuda", 1)) > 64
 
 
 def test_things_are_as_large_as_they_are_in_views_in_the_mean(vectors: Vectors) -> None:

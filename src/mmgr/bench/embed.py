@@ -17,7 +17,7 @@ from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_rati
 from mmgr.bench.sample import PIXELS, category_table, sample_patches, sample_store
 from mmgr.console import quiet
 from mmgr.learn.devices import choose_device, uses_bfloat16
-from mmgr.learn.embed import ImageEncoder, embed, whole_views
+from mmgr.learn.embed import ImageEncoder, batch_for, embed, whole_views
 from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.quantised import EncoderInFloat32, cosines, quantised_encoder
 from mmgr.learn.recipes import RECIPES, Recipe
@@ -26,7 +26,8 @@ from mmgr.memory import kept_memory
 from mmgr.stages import peak_rss_mb
 from mmgr.store import RegionStore
 
-BATCH = 64
+_MET = 64
+"""Images that the batch norms of random weights meet."""
 _COMPARED = 128
 """Images that vectors are compared on."""
 
@@ -44,16 +45,22 @@ def bench_embed(
 ) -> dict[str, Any]:
     """Embed the regions of a store, in turns with the bare forward pass, and in 8 bits where that is installed.
 
-    *Bare* is the same model, batch and precision on random views that lie in memory. Weights are those that ship with
-    the package, of their encoder; others' are random, which cost what trained ones do, and their batch norms have met
-    real images before.
+    *Bare* is the image encoder's part alone: the same model, batch and precision on random views that lie in the
+    device's memory. It leaves out what embedding does beside: patches are read, copied to the device, resized and
+    normalised there; features are copied back; POIs are described; and of the recipe's features, components are kept.
+    Those are found once, of 2,048 regions at most, and on one thread of the host, so that they weigh more in a small
+    store.
+
+    Weights are those that ship with the package, of their encoder; others' are random, which cost what trained ones
+    do, and their batch norms have met real images before.
 
     Parameters
     ----------
     encoder, crop
         Of the recipe `mmgr`.
     regions
-        How many; the first batch of each turn is counted too.
+        How many; the first batch of each turn is counted too. A GPU needs some thousands, to have more than a few
+        batches (:func:`mmgr.learn.embed.batch_for`).
     rounds
         Turns; results are medians over them.
     pixels
@@ -117,6 +124,7 @@ def bench_embed(
         "weights": weights,
         "crop": crop,
         "edge": model.whole_edge,
+        "batch": batch_for(place),
         "regions": regions,
         "pixels": pixels,
         "rounds": rounds,
@@ -141,7 +149,7 @@ def _meet_images(model: MultiModalModel, store: RegionStore) -> None:
     """Let batch norms find the statistics of real images, as training would."""
     model.train()
     with torch.no_grad():
-        for rows in np.array_split(np.arange(min(len(store), BATCH)), 4):
+        for rows in np.array_split(np.arange(min(len(store), _MET)), 4):
             if len(rows) > 1:
                 patches = np.stack([dates[0] for dates in store.patches(rows)])
                 model.image_encoder(whole_views(torch.from_numpy(patches), model.whole_edge))
@@ -152,15 +160,15 @@ def _embed(
     model: MultiModalModel, store: RegionStore, recipe: Recipe, device: torch.device, encode: ImageEncoder | None
 ) -> Span:
     watch = Stopwatch(device)
-    embed(model, store, recipe, batch=BATCH, device=str(device), encode=encode)
+    embed(model, store, recipe, device=str(device), encode=encode)
     return watch.stop(len(store))
 
 
 def _forward(model: MultiModalModel, device: torch.device, regions: int) -> Span:
-    model = model.to(device).eval()
-    views = torch.randn(min(BATCH, regions), model.bands, model.whole_edge, model.whole_edge, device=device)
+    model, batch = model.to(device).eval(), batch_for(device)
+    views = torch.randn(min(batch, regions), model.bands, model.whole_edge, model.whole_edge, device=device)
     watch = Stopwatch(device)
     with torch.inference_mode():
-        for start in range(0, regions, BATCH):
+        for start in range(0, regions, batch):
             model.describe_images(views[: regions - start])
     return watch.stop(regions)

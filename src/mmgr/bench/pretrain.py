@@ -1,9 +1,10 @@
-"""Pre-training beside its bare step on random tensors, and beside the published way."""
+"""Pre-training beside its bare step on random tensors, its reader alone, and the published way."""
 
 from __future__ import annotations
 
 import multiprocessing
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, nullcontext
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmgr.bench.machine import machine, software
 from mmgr.bench.published import PublishedStep, PublishedViews
-from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio
+from mmgr.bench.rates import Span, Stopwatch, in_turns, median_rate, median_ratio, wait_until_made
 from mmgr.bench.sample import PIXELS, category_table, sample_patches, sample_store
 from mmgr.console import quiet
 from mmgr.learn.checkpoints import Cadence, Progress
@@ -36,8 +37,7 @@ from mmgr.stages import peak_rss_mb
 WARM_UP = 1
 """Steps of each round that are not counted: memory is asked for, kernels are chosen, the first batch is read."""
 AHEAD = READ_AHEAD + 1
-"""Batches that a training has read, or is reading, ahead of the one it trains on. So many steps come before the clock
-of a training, and so many batches are left after it: what is read while it runs is as much as what is trained on."""
+"""Batches that a training has read ahead of the one it trains on, when its reader is as far ahead as it goes."""
 
 
 def bench_pretrain(
@@ -56,8 +56,10 @@ def bench_pretrain(
 ) -> dict[str, Any]:
     """Train on real patches of a region store, and time it in turns with what it is compared with.
 
-    All clocks run in the middle of an epoch: while they do, as many batches are read, or made, as are trained on.
-    *Bare* is the same model, batch, precision, losses and optimiser on random views that lie in memory.
+    The clocks of trainings run in the middle of an epoch: while they do, as many batches are read, or made, as are
+    trained on. *Bare* is the same model, batch, precision, losses and optimiser on random views that lie in memory.
+    *Reader* reads the batches of a whole epoch while nobody trains: a training waits for its batches unless this is
+    well above its own rate, since on a CPU both share the cores, and on a GPU the host has other work, too.
     *Reference* is the published way (:mod:`mmgr.bench.published`), in a process of its own. The monitor's readings,
     which are part of the model's losses, are in both of the first two; checkpoints and held-out regions, which epochs
     end with, are in none.
@@ -67,7 +69,7 @@ def bench_pretrain(
     encoder, crop, batch
         Of the recipe `mmgr`, which is trained otherwise as it is.
     steps
-        Steps of a round that are timed, after some that are not.
+        Steps of a round that are timed, after one that is not.
     rounds
         Turns; results are medians over them.
     pixels
@@ -86,9 +88,9 @@ def bench_pretrain(
     Returns
     -------
     ``regions_per_second``, ``bare_regions_per_second``, their ``ratio`` (median of the rounds'), ``cpu_ratio`` (the
-    same by the time of this process's threads), ``reference_regions_per_second``, ``speedup`` over it,
-    ``cpu_speedup`` (its workers' time not counted), ``peak_rss_mb`` after the first training, and what was measured on
-    what.
+    same by the time of this process's threads), ``reader_regions_per_second``, ``reference_regions_per_second``,
+    ``speedup`` over it, ``cpu_speedup`` (its workers' time not counted), ``peak_rss_mb`` after the first training, and
+    what was measured on what.
 
     Raises
     ------
@@ -102,21 +104,23 @@ def bench_pretrain(
     with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet(), quiet_lightning():
         folder = Path(name)
         model = seeded_model(recipe, table, 3, seed)  # before the store: a wrong name is told at once
-        store = sample_store(folder, batch * (AHEAD + steps + AHEAD), pixels=pixels, seed=seed)
+        store = sample_store(folder, batch * (WARM_UP + steps + AHEAD), pixels=pixels, seed=seed)
         model.standardise_densities(store.bags)
-        training = _Timed(model, Batches(store, recipe, seed), seed, folder, Cadence("1000000000 steps"))
-        training.timed = steps
+        batches = _Counted(store, recipe, seed)
+        training = _Timed(model, batches, seed, folder, Cadence("1000000000 steps"))
+        training.counted, training.timed = batches, steps
         # alone, before there is anything else in memory
         training.measure(place)
         memory = peak_rss_mb()
         ways: dict[str, Callable[[], Span]] = {
             "real": partial(training.measure, place),
-            "bare": partial(_Bare(model, training.batches, place).measure, steps),
+            "bare": partial(_Bare(model, batches, place).measure, steps),
+            "reader": partial(_read, batches, place),
         }
         if reference_steps:
             images = folder / "patches.npy"
             np.save(images, sample_patches(pixels))
-            pois = next(iter(training.batches.epoch(0))).pois
+            pois = next(iter(batches.epoch(0))).pois
             ways["reference"] = Published(
                 images, pois, encoder, crop, table, place, steps=reference_steps, workers=workers
             ).alone
@@ -126,6 +130,7 @@ def bench_pretrain(
         "bare_regions_per_second": median_rate(found["bare"]),
         "ratio": median_ratio(found["real"], found["bare"]),
         "cpu_ratio": median_ratio(found["real"], found["bare"], cpu=True),
+        "reader_regions_per_second": median_rate(found["reader"]),
     }
     if reference_steps:
         result["reference_regions_per_second"] = median_rate(found["reference"])
@@ -149,24 +154,52 @@ def bench_pretrain(
     }
 
 
-class _Timed(Training):
-    """A training that times steps in the middle of an epoch, and leaves nothing behind."""
+class _Counted(Batches):
+    """Batches that are counted when they are made, whichever thread makes them."""
 
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.made = 0
+        """How many so far."""
+        self._lock = threading.Lock()
+
+    def _batch(self, *given: Any, **named: Any) -> Batch:
+        batch = super()._batch(*given, **named)
+        with self._lock:
+            self.made += 1
+        return batch
+
+
+class _Timed(Training):
+    """A training that times steps in the middle of an epoch, and leaves nothing behind.
+
+    Its clock runs from one moment to another at which the reader is as far ahead as it goes, so that a first step that
+    takes long, as when an encoder is compiled, gives nothing away: what the reader has made by then is made again
+    before the clock stops.
+    """
+
+    counted: _Counted
+    """The batches."""
     timed = 1
     """Steps that are timed."""
 
     def measure(self, device: torch.device) -> Span:
         """Train until the clock has stopped."""
         self._watch = Stopwatch(device)
+        self._before = self.counted.made
         self.run(device)
         return self._span
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Start the clock when the batches that were read at first are used, and stop before none is left to read."""
+        """Start the clock after the first steps, and stop it when as many batches are made as are trained on."""
         super().on_train_batch_end(outputs, batch, batch_idx)
-        if batch.step + 1 == AHEAD:
+        done = batch.step + 1
+        if done == WARM_UP:
+            wait_until_made(self._before + done + AHEAD, lambda: self.counted.made)
+            self._before = self.counted.made
             self._watch.start()
-        if batch.step + 1 == AHEAD + self.timed:
+        if done == WARM_UP + self.timed:
+            wait_until_made(self._before + self.timed, lambda: self.counted.made)
             self._span = self._watch.stop(self.timed * self.recipe.batch_size)
             self.trainer.should_stop = True
 
@@ -211,6 +244,14 @@ class _Bare:
                 parts.total.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
         return watch.stop(steps * recipe.batch_size)
+
+
+@kept_memory()
+def _read(batches: Batches, device: torch.device) -> Span:
+    """Read an epoch as a training does, and do nothing with it."""
+    watch = Stopwatch(device)
+    regions = sum(len(batch.rows) for batch in batches.epoch(0, pinned=device.type == "cuda"))
+    return watch.stop(regions)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ losses; and two optimisers share the weights out. Written anew from what is know
 from __future__ import annotations
 
 import multiprocessing
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
+from mmgr.bench.rates import wait_until_made
 from mmgr.learn.augment import IMAGENET_MEAN, IMAGENET_STD
 from mmgr.learn.encoders import image_encoder
 from mmgr.learn.poi_batch import PoiBatch
@@ -32,8 +32,6 @@ LEARNING_RATE = 1e-2
 _STEPS_OF_SET2SET = 5
 _AHEAD = 2
 """Batches that PyTorch lets each worker make ahead of their use."""
-_PATIENCE = 300.0
-"""Seconds without a new view after which no worker can be alive."""
 _PROJECTION = 128
 
 
@@ -117,13 +115,7 @@ class PublishedViews:
         RuntimeError
             If the workers make nothing any more.
         """
-        made, since = self.made, time.monotonic()
-        while self.made < (self._used + self._ahead) * self._batch:
-            time.sleep(0.002)
-            if self.made > made:
-                made, since = self.made, time.monotonic()
-            if time.monotonic() - since > _PATIENCE:
-                raise RuntimeError(f"no view was made in {_PATIENCE:.0f} s; have the workers been killed?")
+        wait_until_made((self._used + self._ahead) * self._batch, lambda: self.made)
 
     def close(self) -> None:
         """End the workers, which takes seconds."""

@@ -9,6 +9,9 @@ from statistics import median
 
 import torch
 
+_PATIENCE = 300.0
+"""Seconds without anything new after which nobody can be making it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -51,6 +54,24 @@ class Stopwatch:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter(), time.process_time()
+
+
+def wait_until_made(wanted: int, made: Callable[[], int]) -> None:
+    """Wait until others, in whatever threads or processes, have made so many.
+
+    Raises
+    ------
+    RuntimeError
+        If nothing is made any more.
+    """
+    now, since = made(), time.monotonic()
+    while now < wanted:
+        time.sleep(0.002)
+        before, now = now, made()
+        if now > before:
+            since = time.monotonic()
+        if time.monotonic() - since > _PATIENCE:
+            raise RuntimeError(f"nothing was made in {_PATIENCE:.0f} s; has what makes it been killed?")
 
 
 def in_turns(rounds: int, ways: Mapping[str, Callable[[], Span]]) -> dict[str, list[Span]]:

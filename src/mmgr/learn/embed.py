@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +66,7 @@ def embed(
     store: RegionStore,
     recipe: Recipe,
     *,
-    batch: int = 64,
+    batch: int | None = None,
     device: str = "auto",
     encode: ImageEncoder | None = None,
 ) -> Embeddings:
@@ -73,8 +74,9 @@ def embed(
 
     A patch is seen whole, resized to the model's ``whole_edge``. A region with several dates gets the mean of their
     features. With components, columns are scaled to variance 1 first. The model is left on the device and in evaluation
-    mode. ``encode`` takes the place of its image encoder, such as :func:`mmgr.learn.quantised.quantised_encoder`,
-    which is faster on a CPU.
+    mode. ``batch`` is how many regions are described at once, :func:`batch_for` the device unless it is set. ``encode``
+    takes the place of the model's image encoder, such as :func:`mmgr.learn.quantised.quantised_encoder`, which is
+    faster on a CPU.
 
     Raises
     ------
@@ -83,22 +85,15 @@ def embed(
     """
     check_fit(model, store)
     place = choose_device(device)
+    batch = batch or batch_for(place)
     model = model.to(place).eval()
-    encode = encode or (lambda views: model.describe_images(views).cpu().numpy())
+    describe = model.describe_images if encode is None else lambda views: torch.from_numpy(encode(views))
     bags, seen = store.bags, store.views > 0
-    frames = patch_frames(store.regions) if recipe.uses_places else None
-    pois = np.full((len(store), model.poi_features), np.nan, np.float32)
-    for start in range(0, len(store) if model.poi_features else 0, batch):
-        rows = np.arange(start, min(start + batch, len(store)))
-        with torch.inference_mode():
-            where = None if frames is None else frames[rows]
-            some = PoiBatch.from_bags(bags.take(rows), model.categories, where).to(place)
-            known = bags.known[rows]
-            pois[rows[known]] = model.describe_pois(some).float().cpu().numpy()[known]
 
     def described(rows: Rows) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
-        return described_images(encode, store, rows, edge=model.whole_edge, batch=batch, device=place)
+        return described_images(describe, store, rows, edge=model.whole_edge, batch=batch, device=place)
 
+    pois = _described_pois(model, store, recipe, batch, place)
     return Embeddings(
         image=_filled(_described(described, np.flatnonzero(seen), recipe, len(store), model.image_features), seen),
         poi=_filled(pois, bags.known),
@@ -107,23 +102,63 @@ def embed(
     )
 
 
+def batch_for(device: torch.device) -> int:
+    """Return how many regions are described at once: on a GPU so many that sending them off takes less than the work.
+
+    On a CPU more would only take more memory.
+    """
+    return 256 if device.type == "cuda" else 64
+
+
 def described_images(
-    encode: ImageEncoder, store: RegionStore, rows: Rows, *, edge: int, batch: int, device: torch.device
+    describe: Callable[[Tensor], Tensor],
+    store: RegionStore,
+    rows: Rows,
+    *,
+    edge: int,
+    batch: int,
+    device: torch.device,
 ) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
     """Describe the images of regions that have some, ``batch`` regions at a time: the mean over dates of whole patches.
 
+    Patches are read ahead, and a batch's features are read back when the next batch has been sent off: a GPU has always
+    work.
+
     Yields
     ------
-    Rows, shape ``(B,)``, and what ``encode`` gives for them, shape ``(B, D)``.
+    Rows, shape ``(B,)``, and what ``describe`` makes of their normalised whole patches, shape ``(B, D)``.
     """
-    chunks = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    patches = prefetched(store.patches(chunk) for chunk in chunks)
-    with torch.inference_mode():
-        for some, found in track(zip(chunks, patches, strict=True), "embedding", total=len(chunks)):
-            views = np.array([len(dates) for dates in found])
-            features = _image_features(encode, np.concatenate(found), edge, batch, device)
-            totals = np.add.reduceat(features, np.cumsum(views) - views)
-            yield some, np.asarray(totals / views[:, None], np.float32)
+    chunks = _in_chunks(rows, batch)
+    patches = prefetched(_pinned(torch.from_numpy(np.concatenate(store.patches(chunk))), device) for chunk in chunks)
+    features = (
+        _image_features(describe, some, edge, batch, device) for some in track(patches, "embedding", total=len(chunks))
+    )
+    for some, found in zip(chunks, _one_behind(features), strict=True):
+        dates = store.views[some]
+        totals = np.add.reduceat(found, np.cumsum(dates) - dates)
+        yield some, np.asarray(totals / dates[:, None], np.float32)
+
+
+def _described_pois(
+    model: MultiModalModel, store: RegionStore, recipe: Recipe, batch: int, device: torch.device
+) -> NDArray[np.float32]:
+    """Return the POI part of all regions, shape ``(n, P)``; NaN where POIs are not known."""
+    bags, pois = store.bags, np.full((len(store), model.poi_features), np.nan, np.float32)
+    frames = patch_frames(store.regions) if recipe.uses_places else None
+
+    def read(rows: Rows) -> PoiBatch:
+        where = None if frames is None else frames[rows]
+        return PoiBatch.from_bags(bags.take(rows), model.categories, where).changed(lambda part: _pinned(part, device))
+
+    @torch.inference_mode()
+    def features(some: PoiBatch) -> Tensor:
+        return model.describe_pois(some.to(device)).float()
+
+    chunks = _in_chunks(np.arange(len(store) if model.poi_features else 0), batch)
+    for rows, found in zip(chunks, _one_behind(map(features, prefetched(map(read, chunks)))), strict=True):
+        known = bags.known[rows]
+        pois[rows[known]] = found[known]
+    return pois
 
 
 def _described(
@@ -184,16 +219,48 @@ def random_model(recipe: Recipe, vectors: NDArray[np.float32] | None, bands: int
     return seeded_model(recipe.model_copy(update={"weights": "random"}), vectors, bands, seed).eval()
 
 
+@torch.inference_mode()
 def _image_features(
-    encode: ImageEncoder, patches: NDArray[np.uint8], edge: int, batch: int, device: torch.device
-) -> NDArray[np.float32]:
-    """Return the features of patches, shape ``(v, H, W, C)`` to ``(v, D)``, ``batch`` at a time."""
-    parts = [encode(whole_views(torch.from_numpy(some).to(device), edge)) for some in _slices(patches, batch)]
-    return np.concatenate(parts)
+    describe: Callable[[Tensor], Tensor], patches: Tensor, edge: int, batch: int, device: torch.device
+) -> Tensor:
+    """Return the features of patches, shape ``(v, H, W, C)`` to ``(v, D)``, ``batch`` at a time, on the device."""
+    parts = torch.split(patches, batch)
+    return torch.cat([describe(whole_views(some.to(device, non_blocking=True), edge)) for some in parts])
 
 
-def _slices(patches: NDArray[np.uint8], batch: int) -> Iterator[NDArray[np.uint8]]:
-    return (patches[start : start + batch] for start in range(0, len(patches), batch))
+def _in_chunks(rows: Rows, batch: int) -> list[Rows]:
+    return [rows[start : start + batch] for start in range(0, len(rows), batch)]
+
+
+def _pinned(part: Tensor, device: torch.device) -> Tensor:
+    """Put a tensor where a GPU copies it from without the host's help; for a CPU it stays where it is."""
+    return part.pin_memory() if device.type == "cuda" else part
+
+
+def _one_behind(results: Iterable[Tensor]) -> Iterator[NDArray[np.float32]]:
+    """Yield results on the host, each when the next one has been asked for: a GPU works on that meanwhile."""
+    waiting: deque[Callable[[], NDArray[np.float32]]] = deque()
+    for result in results:
+        waiting.append(_on_its_way(result))
+        if len(waiting) > 1:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+def _on_its_way(result: Tensor) -> Callable[[], NDArray[np.float32]]:
+    """Send a result to the host, and return what waits for it."""
+    if not result.is_cuda:
+        return lambda: result.cpu().numpy()
+    there = result.to("cpu", non_blocking=True)  # PyTorch pins what nobody waits for
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record(torch.cuda.current_stream(result.device))
+
+    def wait() -> NDArray[np.float32]:
+        arrived.synchronize()
+        return there.numpy()
+
+    return wait
 
 
 def whole_views(patches: Tensor, edge: int) -> Tensor:
