@@ -24,7 +24,7 @@ from mmgr.bench.sample import PIXELS, category_table, sample_patches, sample_sto
 from mmgr.console import quiet
 from mmgr.learn.checkpoints import Cadence, Progress
 from mmgr.learn.compile import compiled
-from mmgr.learn.data import READ_AHEAD, Batch, Batches
+from mmgr.learn.data import READ_AHEAD, Batch, Batches, readers
 from mmgr.learn.devices import choose_device, uses_bfloat16
 from mmgr.learn.manners import quiet_lightning
 from mmgr.learn.model import MultiModalModel, seeded_model
@@ -36,8 +36,6 @@ from mmgr.stages import peak_rss_mb
 
 WARM_UP = 1
 """Steps of each round that are not counted: memory is asked for, kernels are chosen, the first batch is read."""
-AHEAD = READ_AHEAD + 1
-"""Batches that a training has read ahead of the one it trains on, when its reader is as far ahead as it goes."""
 
 
 def bench_pretrain(
@@ -104,11 +102,12 @@ def bench_pretrain(
     with tempfile.TemporaryDirectory(prefix="mmgr-bench-") as name, quiet(), quiet_lightning():
         folder = Path(name)
         model = seeded_model(recipe, table, 3, seed)  # before the store: a wrong name is told at once
-        store = sample_store(folder, batch * (WARM_UP + steps + AHEAD), pixels=pixels, seed=seed)
+        ahead = READ_AHEAD + readers(pinned=place.type == "cuda")
+        store = sample_store(folder, batch * (WARM_UP + steps + ahead), pixels=pixels, seed=seed)
         model.standardise_densities(store.bags)
         batches = _Counted(store, recipe, seed)
         training = _Timed(model, batches, seed, folder, Cadence("1000000000 steps"))
-        training.counted, training.timed = batches, steps
+        training.counted, training.ahead, training.timed = batches, ahead, steps
         # alone, before there is anything else in memory
         training.measure(place)
         memory = peak_rss_mb()
@@ -180,6 +179,8 @@ class _Timed(Training):
 
     counted: _Counted
     """The batches."""
+    ahead = READ_AHEAD + 1
+    """Batches that are read ahead of the one that is trained on, when the reader is as far ahead as it goes."""
     timed = 1
     """Steps that are timed."""
 
@@ -195,7 +196,7 @@ class _Timed(Training):
         super().on_train_batch_end(outputs, batch, batch_idx)
         done = batch.step + 1
         if done == WARM_UP:
-            wait_until_made(self._before + done + AHEAD, lambda: self.counted.made)
+            wait_until_made(self._before + done + self.ahead, lambda: self.counted.made)
             self._before = self.counted.made
             self._watch.start()
         if done == WARM_UP + self.timed:

@@ -159,10 +159,9 @@ class Batches:
         at once: a GPU uses them up faster than one thread reads.
         """
         _ = self.store.bags, self._frames if self.recipe.uses_places else None  # once, before threads ask for them
-        readers = max(2, min(MOST_READERS, cores() // self.processes)) if pinned else 1
         steps = list(enumerate(self.order(epoch)))[done:]
         makers = (partial(self._batch, epoch, step, rows, self._share(rows), pinned=pinned) for step, rows in steps)
-        return made_ahead(makers, readers=readers)
+        return made_ahead(makers, readers=readers(self.processes, pinned=pinned))
 
     def held_out_batches(self) -> Iterator[Batch]:
         """Yield the held-out regions, unshared, with the dates that they always have, step by step."""
@@ -280,6 +279,11 @@ def seed_for(purpose: Purpose, seed: int, epoch: int, step: int = 0) -> np.rando
     """Return the seed of one purpose at one step: nothing that is random depends on what came before."""
     # as many numbers for each purpose: a seed sequence does not tell [1, 2] from [1, 2, 0]
     return np.random.SeedSequence([seed % 2**63, epoch, step, purpose])
+
+
+def readers(processes: int = 1, *, pinned: bool) -> int:
+    """Return how many threads of each process read batches: one, or several for a GPU, which uses them up faster."""
+    return max(2, min(MOST_READERS, cores() // processes)) if pinned else 1
 
 
 def prefetched(items: Iterable[T], ahead: int = READ_AHEAD) -> Iterator[T]:

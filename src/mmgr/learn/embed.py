@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from mmgr.components import Components
 from mmgr.console import track
 from mmgr.errors import ArtefactError
 from mmgr.learn.augment import normalise_
-from mmgr.learn.data import prefetched
+from mmgr.learn.data import made_ahead, prefetched, readers
 from mmgr.learn.devices import choose_device
 from mmgr.learn.model import MultiModalModel, seeded_model
 from mmgr.learn.places import patch_frames
@@ -129,7 +130,11 @@ def described_images(
     Rows, shape ``(B,)``, and what ``describe`` makes of their normalised whole patches, shape ``(B, D)``.
     """
     chunks = _in_chunks(rows, batch)
-    patches = prefetched(_pinned(torch.from_numpy(np.concatenate(store.patches(chunk))), device) for chunk in chunks)
+
+    def read(some: Rows) -> Tensor:
+        return _pinned(torch.from_numpy(np.concatenate(store.patches(some))), device)
+
+    patches = made_ahead((partial(read, some) for some in chunks), readers=readers(pinned=device.type == "cuda"))
     features = (
         _image_features(describe, some, edge, batch, device) for some in track(patches, "embedding", total=len(chunks))
     )
