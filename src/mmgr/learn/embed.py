@@ -22,7 +22,7 @@ from mmgr.learn.places import patch_frames
 from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.recipes import Recipe
 from mmgr.memory import kept_memory
-from mmgr.store import RegionStore
+from mmgr.store import PoiBags, RegionStore
 
 Rows = NDArray[np.int64]
 
@@ -68,13 +68,14 @@ def embed(
     batch: int = 64,
     device: str = "auto",
     encode: ImageEncoder | None = None,
+    bags: PoiBags | None = None,
 ) -> Embeddings:
     """Embed all regions of a store; nothing is random.
 
     A patch is seen whole, resized to the model's ``whole_edge``. A region with several dates gets the mean of their
     features. With components, columns are scaled to variance 1 first. The model is left on the device and in evaluation
     mode. ``encode`` takes the place of its image encoder, such as :func:`mmgr.learn.quantised.quantised_encoder`,
-    which is faster on a CPU.
+    which is faster on a CPU. ``bags`` takes the place of the store's POIs (:func:`mmgr.transfer.transferred`).
 
     Raises
     ------
@@ -85,7 +86,7 @@ def embed(
     place = choose_device(device)
     model = model.to(place).eval()
     encode = encode or (lambda views: model.describe_images(views).cpu().numpy())
-    bags, seen = store.bags, store.views > 0
+    bags, seen = store.bags if bags is None else bags, store.views > 0
     frames = patch_frames(store.regions) if recipe.uses_places else None
     pois = np.full((len(store), model.poi_features), np.nan, np.float32)
     for start in range(0, len(store) if model.poi_features else 0, batch):
@@ -164,14 +165,25 @@ def check_fit(model: MultiModalModel, store: RegionStore) -> None:
     ArtefactError
         If the store has other bands or other categories than the model.
     """
-    if store.info.bands != model.bands:
-        raise ArtefactError(
-            f"{store.path} has patches of {store.info.bands} bands, the model saw {model.bands}; set `images.bands`."
-        )
+    check_bands(model, store)
     if model.categories and len(store.info.taxonomy) not in {0, model.categories}:
         raise ArtefactError(
             f"{store.path} has {len(store.info.taxonomy)} POI categories, the model knows {model.categories}; "
-            "embed with a model that was trained on this taxonomy."
+            "embed with a model that was trained on this taxonomy, or with `mmgr.transfer.transferred`'s."
+        )
+
+
+def check_bands(model: MultiModalModel, store: RegionStore) -> None:
+    """Check that a store's patches have the bands that a model sees.
+
+    Raises
+    ------
+    ArtefactError
+        If they have others.
+    """
+    if store.info.bands != model.bands:
+        raise ArtefactError(
+            f"{store.path} has patches of {store.info.bands} bands, the model saw {model.bands}; set `images.bands`."
         )
 
 
