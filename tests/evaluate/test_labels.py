@@ -9,6 +9,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,6 +133,20 @@ def test_polygons_smaller_than_regions_label_the_regions(grid: Grid, read: Read)
     units = read(grid(5, 3), shapes, np.arange(60) * 1.0)
     assert units.kind == "regions"
     assert len(units) == 15
+
+
+@pytest.mark.parametrize("crs", [CRS, "EPSG:4326", "EPSG:3857", "EPSG:32610"])
+def test_polygons_that_are_the_regions_label_them_in_whatever_crs(grid: Grid, read: Read, crs: str) -> None:
+    regions = grid(6, 4)
+    shapes = list(regions.geometry.to_crs(crs))
+    units = read(regions, shapes, np.arange(24.0), crs=crs)
+    assert units.kind == "regions"
+    assert len(units) == 24
+    # a hair larger is no other polygon, a tenth is
+    wider = [shapely.affinity.scale(shape, 1.004, 1.004) for shape in regions.geometry]
+    assert read(regions, wider, np.arange(24.0)).kind == "regions"
+    wider = [shapely.affinity.scale(shape, 1.05, 1.05) for shape in regions.geometry]
+    assert read(regions, wider, np.arange(24.0)).kind == "polygons"
 
 
 def test_regions_count_for_a_polygon_by_the_area_they_share(grid: Grid, read: Read) -> None:

@@ -23,7 +23,7 @@ from mmgr.regions import LEAST_AREA, warn_of_splinters
 from mmgr.tables import read_vector, with_geometry
 
 _SHOWN_FAULTS = 5
-_COARSER = 1.01  # of a region's area; less is rounding
+_COARSER = 1.01  # of a region's area; less is rounding, such as that of a file in degrees
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _units_are_polygons(task: Task, regions: gpd.GeoDataFrame, overlaps: Overlap
         return False  # a parcel of one class has no distribution of its own
     polygon_area = np.median(overlaps.polygons.area.to_numpy()[np.unique(overlaps.polygon)])
     region_area = np.median(regions.area.to_numpy()[np.unique(overlaps.region)])
-    return bool(polygon_area > region_area)
+    return bool(polygon_area > _COARSER * region_area)
 
 
 def units_of_regions(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64], overlaps: Overlaps) -> Units:
