@@ -223,6 +223,20 @@ def test_overlapping_polygons_are_warned_of(grid: Grid, read: Read, caplog: pyte
     assert "overlap one another on 4 regions" in caplog.text
 
 
+def test_area_under_two_polygons_covers_a_region_once(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    # of r0 45 of 100 m are covered, twice; of r1 30, and other 30; of r2 40, and 40 of which 20 are others
+    shapes = boxes((0, 0, 45, 100), (0, 0, 45, 100), (100, 0, 130, 100), (150, 0, 180, 100), (200, 0, 240, 100),
+                   (220, 0, 260, 100), *[(x, 0, x + 100, 100) for x in range(300, 1300, 100)])  # fmt: skip
+    people = [10.0, 30.0, 1.0, 2.0, 3.0, 7.0, *range(10)]
+    units = read(grid(13, 1), shapes, people, units="regions")
+    coverage = dict(zip(units.ids, units.coverage, strict=True))
+    assert coverage == pytest.approx({"r1": 0.6, "r2": 0.6} | {f"r{number}": 1 for number in range(3, 13)})
+    assert "overlap one another on 1 regions" in caplog.text
+    rate = read(grid(13, 1), shapes, people, units="regions", kind="polygon_rate", min_cover=0.4)
+    assert list(rate.values[:3]) == pytest.approx([20, 1.5, 5])
+    assert rate.coverage[0] == pytest.approx(0.45)
+
+
 def test_negative_amounts_are_refused_by_name(grid: Grid, read: Read) -> None:
     shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
     with pytest.raises(LabelError, match=r"negative or infinite: p3: -666666, p7: -1; empty them"):
