@@ -237,6 +237,28 @@ def test_area_under_two_polygons_covers_a_region_once(grid: Grid, read: Read, ca
     assert rate.coverage[0] == pytest.approx(0.45)
 
 
+@pytest.mark.parametrize("units", ["regions", "polygons"])
+def test_a_total_among_its_parts_is_named(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture, units: str) -> None:
+    # the last part reaches beyond the total by a third
+    parts = boxes(*[(x, 0, x + 200, 400) for x in range(0, 2000, 200)], (2000, 0, 2300, 400))
+    whole = boxes((0, 0, 2200, 400))
+    read(grid(23, 4), [*parts, *whole], np.arange(12.0), units=units)
+    assert "polygon 'p11' of" in caplog.text
+    assert "holds 96 % of the area of the 11 others, as a row of the total does" in caplog.text
+    caplog.clear()
+    read(grid(23, 4), [*parts, *whole, *whole], np.arange(13.0), units=units)
+    assert ("polygon 'p11' of" in caplog.text, "polygon 'p12' of" in caplog.text) == (True, True)
+
+
+def test_a_large_polygon_beside_others_or_among_few_is_no_total(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = boxes(*[(x, 0, x + 100, 400) for x in range(0, 1200, 100)])
+    read(grid(24, 8), [*parts, *boxes((0, 400, 2400, 800))], np.arange(13.0), units="regions")
+    read(grid(24, 8), boxes((0, 0, 1200, 400), (0, 0, 600, 400), (600, 0, 1200, 400)), [1, 2, 3], units="regions")
+    assert "row of the total" not in caplog.text
+
+
 def test_negative_amounts_are_refused_by_name(grid: Grid, read: Read) -> None:
     shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
     with pytest.raises(LabelError, match=r"negative or infinite: p3: -666666, p7: -1; empty them"):

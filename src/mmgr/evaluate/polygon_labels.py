@@ -18,6 +18,7 @@ from mmgr.evaluate.classes import class_table, one_of, share_table
 from mmgr.evaluate.extent import lonlat_extent
 from mmgr.evaluate.near import near_polygons
 from mmgr.evaluate.region_units import region_units
+from mmgr.evaluate.totals import find_totals
 from mmgr.evaluate.units import Units, group_of_units
 from mmgr.regions import LEAST_AREA, warn_of_splinters
 from mmgr.tables import read_vector, with_geometry
@@ -56,9 +57,22 @@ def polygon_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int6
         If the polygons are elsewhere, or their values cannot be used.
     """
     overlaps = read_overlaps(task, regions, chosen)
+    _warn_of_totals(task, overlaps)
     if _units_are_polygons(task, regions, overlaps):
         return units_of_polygons(task, regions, overlaps)
     return units_of_regions(task, regions, chosen, overlaps)
+
+
+def _warn_of_totals(task: Task, overlaps: Overlaps) -> None:
+    """Name a polygon of the whole area among its parts: as one more unit it leaves no other to train on."""
+    polygons = overlaps.polygons.iloc[np.unique(overlaps.polygon)]
+    names = polygons["id"].to_numpy(object)
+    for row, part in find_totals(polygons.geometry.to_numpy()).items():
+        log.warning(
+            "%s: polygon %r of %s holds %.0f %% of the area of the %d others, as a row of the total does: values are "
+            "mixed with its own, or it shares regions with all others and no split can keep them apart; leave it out",
+            task.name, names[row], task.path, 100 * part, len(names) - 1,
+        )  # fmt: skip
 
 
 def read_overlaps(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64]) -> Overlaps:
