@@ -176,16 +176,9 @@ def test_a_bundle_replaces_nothing_else(tmp_path: Path, model: MultiModalModel) 
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize(
-    ("taxonomy", "said"),
-    [
-        (Taxonomy(tuple("aabbcc"), tuple("pqrstv")), r"category 6 is 'c/u' in the store and 'c/v' in the bundle"),
-        (Taxonomy(tuple("aabbcc"), tuple("qprstu")), r"category 1 is 'a/p' in the store and 'a/q' in the bundle"),
-        (Taxonomy(tuple("aabbc"), tuple("pqrst")), r"category 6 is 'c/u' in the store and none in the bundle"),
-    ],
-)
 @pytest.mark.parametrize("stage", ["pretrain", "embed"])
-def test_a_bundle_of_other_categories_is_refused(tmp_path: Path, taxonomy: Taxonomy, said: str, stage: str) -> None:
+def test_a_bundle_that_knows_no_category_is_refused(tmp_path: Path, stage: str) -> None:
+    taxonomy, said = Taxonomy(tuple("xyz"), tuple("pqr")), r"the bundle's model knows none of them"
     recipe, layout = small_recipe(), Layout(tmp_path / "output")
     make_store(layout.regions, 9)
     there = layout.bundle if stage == "embed" else tmp_path / "theirs"

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import zip_longest
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,12 @@ from safetensors.torch import load_file, save_file
 from mmgr.console import log
 from mmgr.errors import ArtefactError, ConfigError, PoiError
 from mmgr.files import check_replaceable, check_schema, read_json, sha256, write_aside, write_json
-from mmgr.learn.embed import check_fit
+from mmgr.learn.embed import check_bands
 from mmgr.learn.model import MultiModalModel
 from mmgr.learn.recipes import Recipe
 from mmgr.store import RegionStore
 from mmgr.taxonomy import Taxonomy
+from mmgr.transfer import category_table
 
 SCHEMA_VERSION = 1
 """Version of the files in a bundle."""
@@ -196,28 +196,18 @@ def load_bundle(folder: str | Path) -> Bundle:
 
 
 def check_bundle(bundle: Bundle, store: RegionStore) -> None:
-    """Check that the model of a bundle can embed a store, and means by each number of a category what the store means.
+    """Check that the model of a bundle can embed a store.
 
     Patches of another size than it was trained on are told of: it sees them, but things in them have other sizes.
 
     Raises
     ------
     ArtefactError
-        If the store has other bands, or other categories of POIs, or the same ones in another order.
+        If the store has other bands, or categories of POIs that the model cannot read
+        (:func:`mmgr.transfer.transferred`).
     """
-    here, known = store.info.taxonomy, bundle.taxonomy
-    if bundle.model.categories and len(here) and here != known:
-        number, (ours, its) = next(
-            (number, pair)
-            for number, pair in enumerate(zip_longest(*map(_pairs, (here, known))), 1)
-            if len(set(pair)) > 1
-        )
-        raise ArtefactError(
-            f"{store.path} has {len(here)} POI categories, the bundle's model knows {len(known)}, and they are not the "
-            f"same: category {number} is {ours or 'none'} in the store and {its or 'none'} in the bundle. Use a bundle "
-            "that was trained on these categories, or train one: leave `pretrain.bundle` out."
-        )
-    check_fit(bundle.model, store)
+    check_bands(bundle.model, store)
+    category_table(bundle.model, bundle.taxonomy, store)
     _tell_other_sizes(bundle, PatchSize.of(store), store)
 
 
@@ -236,11 +226,6 @@ def _tell_other_sizes(bundle: Bundle, here: PatchSize, store: RegionStore) -> No
             "`regions.pixels` to at least that where the images have them",
             store.path, here.pixels, crop,
         )  # fmt: skip
-
-
-def _pairs(taxonomy: Taxonomy) -> list[str]:
-    """Return both levels of each category, as an error shows them."""
-    return [repr(f"{first}/{second}") for first, second in zip(taxonomy.first, taxonomy.second, strict=True)]
 
 
 def _check(folder: Path, manifest: Any) -> None:

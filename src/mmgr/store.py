@@ -10,7 +10,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,17 @@ class PoiBags:
             table = self.counts(categories) / self.area_km2[:, None]
         table[~self.known] = np.nan
         return np.asarray(table, np.float32)
+
+    def only(self, kept: NDArray[np.bool_]) -> PoiBags:
+        """Return the entries that are kept, shape ``(m,)``, of the same regions."""
+        lengths = np.bincount(self.owner[kept], minlength=len(self))
+        return replace(
+            self,
+            starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            category=self.category[kept],
+            count=self.count[kept],
+            offset=self.offset[kept],
+        )
 
     def take(self, rows: NDArray[np.integer[Any]]) -> PoiBags:
         """Return the bags of some regions, in the order of ``rows``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgr.errors import PoiError
+
+_NUMBERED = re.compile(r"category_\d{4,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,14 @@ class Taxonomy:
             return names
         escaped = [[_escaped(level) for level in pair] for pair in zip(self.first, self.second, strict=True)]
         return tuple(a if a == b else f"{a}/{b}" for a, b in escaped)
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether names are numbers, ``category_0001`` and on, of categories known by vectors alone.
+
+        They mean nothing elsewhere; :func:`mmgr.reference.table.recover_categories` gives them.
+        """
+        return bool(self.second) and all(_NUMBERED.fullmatch(name) for name in self.second)
 
     @property
     def first_ids(self) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,6 +135,20 @@ def test_polygons_smaller_than_regions_label_the_regions(grid: Grid, read: Read)
     assert len(units) == 15
 
 
+@pytest.mark.parametrize("crs", [CRS, "EPSG:4326", "EPSG:3857", "EPSG:32610"])
+def test_polygons_that_are_the_regions_label_them_in_whatever_crs(grid: Grid, read: Read, crs: str) -> None:
+    regions = grid(6, 4)
+    shapes = list(regions.geometry.to_crs(crs))
+    units = read(regions, shapes, np.arange(24.0), crs=crs)
+    assert units.kind == "regions"
+    assert len(units) == 24
+    # a hair larger is no other polygon, a tenth is
+    wider = [shapely.affinity.scale(shape, 1.004, 1.004) for shape in regions.geometry]
+    assert read(regions, wider, np.arange(24.0)).kind == "regions"
+    wider = [shapely.affinity.scale(shape, 1.05, 1.05) for shape in regions.geometry]
+    assert read(regions, wider, np.arange(24.0)).kind == "polygons"
+
+
 def test_regions_count_for_a_polygon_by_the_area_they_share(grid: Grid, read: Read) -> None:
     shapes = boxes((0, 0, 130, 100), *[(x, 200, x + 200, 600) for x in range(0, 2400, 200)])
     units = read(grid(24, 6), shapes, np.arange(13.0) + 1, units="polygons", min_cover=0.2)
@@ -206,6 +221,42 @@ def test_overlapping_polygons_are_warned_of(grid: Grid, read: Read, caplog: pyte
     shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)], (0, 0, 200, 200))
     read(grid(10, 2), shapes, np.arange(11.0), units="regions")
     assert "overlap one another on 4 regions" in caplog.text
+
+
+def test_area_under_two_polygons_covers_a_region_once(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    # of r0 45 of 100 m are covered, twice; of r1 30, and other 30; of r2 40, and 40 of which 20 are others
+    shapes = boxes((0, 0, 45, 100), (0, 0, 45, 100), (100, 0, 130, 100), (150, 0, 180, 100), (200, 0, 240, 100),
+                   (220, 0, 260, 100), *[(x, 0, x + 100, 100) for x in range(300, 1300, 100)])  # fmt: skip
+    people = [10.0, 30.0, 1.0, 2.0, 3.0, 7.0, *range(10)]
+    units = read(grid(13, 1), shapes, people, units="regions")
+    coverage = dict(zip(units.ids, units.coverage, strict=True))
+    assert coverage == pytest.approx({"r1": 0.6, "r2": 0.6} | {f"r{number}": 1 for number in range(3, 13)})
+    assert "overlap one another on 1 regions" in caplog.text
+    rate = read(grid(13, 1), shapes, people, units="regions", kind="polygon_rate", min_cover=0.4)
+    assert list(rate.values[:3]) == pytest.approx([20, 1.5, 5])
+    assert rate.coverage[0] == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize("units", ["regions", "polygons"])
+def test_a_total_among_its_parts_is_named(grid: Grid, read: Read, caplog: pytest.LogCaptureFixture, units: str) -> None:
+    # the last part reaches beyond the total by a third
+    parts = boxes(*[(x, 0, x + 200, 400) for x in range(0, 2000, 200)], (2000, 0, 2300, 400))
+    whole = boxes((0, 0, 2200, 400))
+    read(grid(23, 4), [*parts, *whole], np.arange(12.0), units=units)
+    assert "polygon 'p11' of" in caplog.text
+    assert "holds 96 % of the area of the 11 others, as a row of the total does" in caplog.text
+    caplog.clear()
+    read(grid(23, 4), [*parts, *whole, *whole], np.arange(13.0), units=units)
+    assert ("polygon 'p11' of" in caplog.text, "polygon 'p12' of" in caplog.text) == (True, True)
+
+
+def test_a_large_polygon_beside_others_or_among_few_is_no_total(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = boxes(*[(x, 0, x + 100, 400) for x in range(0, 1200, 100)])
+    read(grid(24, 8), [*parts, *boxes((0, 400, 2400, 800))], np.arange(13.0), units="regions")
+    read(grid(24, 8), boxes((0, 0, 1200, 400), (0, 0, 600, 400), (600, 0, 1200, 400)), [1, 2, 3], units="regions")
+    assert "row of the total" not in caplog.text
 
 
 def test_negative_amounts_are_refused_by_name(grid: Grid, read: Read) -> None:

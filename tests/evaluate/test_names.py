@@ -96,6 +96,32 @@ def test_parts_beside_other_names_are_no_folds(tmp_path: Path) -> None:
         read_split(tmp_path / "s.csv")
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["train", "tset"], r"has 'train', as parts .*, beside 'tset' \(did you mean 'test'\?\)"),
+        (["Training", "Tets"], r"has 'Training', .* beside 'Tets' \(did you mean 'test'\?\)"),
+        (["trian", "test"], r"has 'test', .* beside 'trian' \(did you mean 'train'\?\)"),
+        (["train", "val", "hodlout"], r"has 'train', 'val', .* beside 'hodlout' \(did you mean 'holdout'\?\)"),
+        (["train", "tset", "spare"], r"beside 'spare', 'tset' \(did you mean 'test'\?\)"),
+        (["train", "north"], r"beside 'north', which is no part"),
+        (["dev", "1", "-1"], r"has 'dev', .* beside '1', which"),
+    ],
+)
+def test_a_mistyped_part_is_no_fold(tmp_path: Path, names: list[str], said: str) -> None:
+    column = np.repeat(names, 6)
+    with pytest.raises(SplitError, match=said):
+        OwnFolds(column, np.zeros((len(column), 2)))
+    pd.DataFrame({"id": range(len(column)), "split": column}).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(SplitError, match=rf"s\.csv: .*{said}"):
+        read_split(tmp_path / "s.csv")
+
+
+def test_folds_of_which_one_is_called_as_a_part_is_stay_folds() -> None:
+    column = np.repeat(["dev", "north", "south"], 6)
+    assert OwnFolds(column, np.zeros((18, 2))).names == ("dev", "north", "south")
+
+
 def test_words_beside_a_part_do_not_change_it() -> None:
     assert {role_of(name) for name in ("train_ids", "trainIdx", "is_train", " Train ", "training-set")} == {"train"}
     assert {role_of(name) for name in ("test ids", "held_out", "Hold-Out", "test_mask")} == {"test"}

@@ -131,29 +131,33 @@ def _of_model(config: Config, layout: Layout, store: RegionStore) -> tuple[Parts
     from mmgr.learn.embed import embed, random_model  # noqa: PLC0415
     from mmgr.learn.quantised import quantised_encoder  # noqa: PLC0415
     from mmgr.learn.surroundings import image_part  # noqa: PLC0415
+    from mmgr.transfer import transferred  # noqa: PLC0415
 
     bundle = load_bundle(layout.bundle)
     check_bundle(bundle, store)
-    recipe = bundle.recipe
+    recipe, read = bundle.recipe, transferred(bundle.model, bundle.taxonomy, store)
     quantised = config.embed.engine == "onnx"
 
     def describe(model: MultiModalModel) -> Embeddings:
         encode = quantised_encoder(model, store, recipe) if quantised else None
-        return embed(model, store, recipe, device="cpu" if quantised else config.pretrain.device, encode=encode)
+        device = "cpu" if quantised else config.pretrain.device
+        return embed(model, store, recipe, device=device, encode=encode, bags=read.bags)
 
     group, centres = store.regions["group"].to_numpy(object), centres_of(store.regions)
 
     def of_images(found: Embeddings) -> NDArray[np.float32]:
         return image_part(found.image, found.has_image, group, centres, recipe=recipe, edge=store.info.edge)
 
-    trained = describe(bundle.model)
-    untrained = random_model(recipe, bundle.model.category_vectors, store.info.bands, seed=config.seed)
+    trained = describe(read.model)
+    untrained = random_model(recipe, read.model.category_vectors, store.info.bands, seed=config.seed)
     image, random, poi = of_images(trained), of_images(describe(untrained)), trained.poi
     facts: dict[str, Any] = {
         "recipe": recipe.name,
         "engine": config.embed.engine,
         "image_surroundings_metres": [scale * store.info.edge for scale in recipe.image_scales],
+        **({"poi_categories": read.told} if read.told else {}),
     }
+    # nothing of what stands beside the model's words was learned: it counts this run's own categories
     if poi.shape[1] and recipe.even_pois:
         poi = inside_vectors(poi, store.bags, store.info.taxonomy)
     if poi.shape[1] and recipe.poi_context and config.pois:

@@ -17,7 +17,7 @@ from mmgr.actions.evaluate import IMAGE, MAIN, POI
 from mmgr.actions.finetune import fine_tuned, fine_tuning_findings
 from mmgr.categories import CategoryVectors
 from mmgr.config import Config
-from mmgr.embeddings import read_embeddings
+from mmgr.embeddings import read_embeddings, read_provenance
 from mmgr.evaluate import Results, Scores
 from mmgr.evaluate.audit import Audit
 from mmgr.files import read_json
@@ -99,7 +99,8 @@ def _facts(config: Config, layout: Layout, store: RegionStore) -> list[tuple[str
     if store.info.bands:
         facts.append(("Patches", f"{int(store.views.sum()):,} of {store.info.pixels} x {store.info.pixels} pixels"))
     if len(store.info.taxonomy):
-        facts.append(("POI categories", str(len(store.info.taxonomy))))
+        told = read_provenance(layout.embeddings / "embeddings.parquet").get("poi_categories")
+        facts.append(("POI categories", told or str(len(store.info.taxonomy))))
     if store.info.bands:
         recipe = yaml.safe_load((layout.bundle / "config.yaml").read_text(encoding="utf-8"))["recipe"]
         facts += [("Encoder", recipe["encoder"]), ("Recipe", recipe["name"])]

@@ -61,15 +61,8 @@ class CategoryVectors:
         distinct = list(number)
         ids = self.taxonomy.ids([a for a, _ in distinct], [b for _, b in distinct])
         _log_unknown(distinct, ids, np.bincount(row, minlength=len(distinct)))
-        levels = np.array(self.taxonomy.first, object)
-        table = np.zeros((len(distinct), self.vectors.shape[1]), np.float32)
-        for place, ((level, _), known) in enumerate(zip(distinct, ids, strict=True)):
-            siblings = levels == level
-            table[place] = (
-                self.vectors[known]
-                if known >= 0
-                else self.vectors[siblings if siblings.any() else slice(None)].mean(axis=0, dtype=np.float64)
-            )
+        table = vectors_by_name(distinct, self.taxonomy, self.vectors)
+        table[np.isnan(table).all(axis=1)] = self.vectors.mean(axis=0, dtype=np.float64)
         return table[row]
 
     def neighbours(self, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -146,6 +139,42 @@ class CategoryVectors:
         ]
 
 
+def vectors_by_name(
+    pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy, vectors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return a vector for each pair of names of a first and a second level, from those of a taxonomy.
+
+    Parameters
+    ----------
+    pairs
+        ``m`` pairs.
+    taxonomy, vectors
+        Categories and their vectors, shape ``(n, dimensions)``.
+
+    Returns
+    -------
+    Shape ``(m, dimensions)``: the category's own; for one that is not in the taxonomy the mean of its first level's;
+    NaN where the first level is unknown, too.
+    """
+    levels = np.array(taxonomy.first, object)
+    ids = taxonomy.ids([first for first, _ in pairs], [second for _, second in pairs])
+    table = np.full((len(pairs), vectors.shape[1]), np.nan, np.float32)
+    for place, ((level, _), known) in enumerate(zip(pairs, ids, strict=True)):
+        siblings = levels == level
+        if known >= 0:
+            table[place] = vectors[known]
+        elif siblings.any():
+            table[place] = vectors[siblings].mean(axis=0, dtype=np.float64)
+    return table
+
+
+def named_with_counts(names: Sequence[str], totals: NDArray[np.floating[Any]] | NDArray[np.int64]) -> str:
+    """Name categories with how many POIs each has, the most frequent first, and no more than :data:`_SHOWN`."""
+    ranked = np.argsort(-totals, kind="stable")
+    shown = [f"{names[row]!r} ({totals[row]:,.0f})" for row in ranked[:_SHOWN]]
+    return ", ".join([*shown, "..."] if len(names) > _SHOWN else shown)
+
+
 def _number(count: float) -> float:
     """Return a count as JSON shows it best: whole where it is whole."""
     return int(count) if float(count).is_integer() else float(count)
@@ -154,10 +183,8 @@ def _number(count: float) -> float:
 def _log_unknown(pairs: Sequence[tuple[str, str]], ids: NDArray[np.int32], totals: NDArray[np.int64]) -> None:
     unknown = np.flatnonzero(ids < 0)
     if len(unknown):
-        ranked = unknown[np.argsort(-totals[unknown], kind="stable")]
-        shown = [f"{'/'.join(dict.fromkeys(pairs[row]))!r} ({totals[row]})" for row in ranked[:_SHOWN]]
-        shown += ["..."] if len(unknown) > _SHOWN else []
+        names = ["/".join(dict.fromkeys(pairs[row])) for row in unknown.tolist()]
         log.warning(
             "%d of %d POIs have one of %d unknown categories: %s; the mean of their first level, or of all, stands in",
-            totals[unknown].sum(), totals.sum(), len(unknown), ", ".join(shown),
+            totals[unknown].sum(), totals.sum(), len(unknown), named_with_counts(names, totals[unknown]),
         )  # fmt: skip

@@ -79,7 +79,10 @@ class Pretrain(Section):
     epochs, and short last batches are dropped. Not kept are positives that are other regions where several processes
     train, and regions without POIs as ordinary pairs."""
     bundle: Path | None = None
-    """A bundle to use as it is, instead of a training: of `mmgr import-checkpoint`, or of another run."""
+    """A bundle to use as it is, instead of a training: of `mmgr import-checkpoint`, or of another run, of another city
+    too. POI categories are found by the names of both levels. One that the model does not know has the mean vector of
+    its first level; where that is unknown too, its POIs are left out; the log names both. Columns of the recipe
+    `mmgr` are components of the run's own regions: to ask a probe of one city in another, put both in one run."""
     encoder: str | None = None
     """Any `timm` model, as `timm` or the hub (`hf-hub:timm/...`) names it; by default `tf_efficientnet_lite0`,
     and `resnet50` as published."""

@@ -73,7 +73,8 @@ class Task(Section):
     """Unit of the values, for titles, such as `people/km2`."""
     units: Literal["auto", "regions", "polygons"] = "auto"
     """What is one sample: each region, or each label polygon with the area-weighted mean of its
-    regions' vectors. `auto`: polygons where they are larger than the regions."""
+    regions' vectors. `auto`: polygons where they are larger than the regions, in the median by
+    more than 1 %."""
     transform: Literal["auto", "log1p", "none"] = "auto"
     """Scale on which probes are fitted and scored. `auto` is log1p for totals and sums, and the label's own for rates
     and means, those of GDP or of densities included: name `log1p` there."""

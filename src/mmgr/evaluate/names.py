@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,11 @@ _ROLES: dict[str, Role] = {
 }  # fmt: skip
 _BESIDE = {"is", "in", "id", "ids", "idx", "index", "indices", "mask", "part", "set", "split", "units"}
 """Words that stand beside the name of a part without changing it, as in `train_ids` and `is_test`."""
+
+_WORDS = [name for name in _ROLES if len(name) > 3]
+"""Names of parts that are no abbreviations."""
+_NEAR = 0.7
+"""How alike a name is to that of a part, at least, if it was mistyped (:func:`difflib.get_close_matches`)."""
 
 NEVER = "-1"
 """A fold that is never tested and always trained on, as in scikit-learn's ``PredefinedSplit``."""
@@ -71,7 +77,8 @@ def roles_of(names: Iterable[str]) -> dict[str, Role] | None:
     Raises
     ------
     SplitError
-        If parts to train on and to test stand beside names that mean no part.
+        If parts to train on and to test stand beside names that mean no part, or any part beside a name that is near to
+        that of a part (``tset``), or beside one other name alone.
     """
     roles: dict[str, Role] = {}
     others = []
@@ -87,5 +94,14 @@ def roles_of(names: Iterable[str]) -> dict[str, Role] | None:
         raise SplitError(
             f"the column of folds has parts of one split ({', '.join(sorted(roles))}) beside others "
             f"({', '.join(sorted(others)[:5])}); leave out what is no part, or name all of them as folds."
+        )
+    unknown = sorted(set(others) - {NEVER})
+    near = {name: get_close_matches(name.lower(), _WORDS, n=1, cutoff=_NEAR) for name in unknown}
+    if roles and (len(unknown) == 1 or any(near.values())):
+        hints = [f"{name!r}" + (f" (did you mean {near[name][0]!r}?)" if near[name] else "") for name in unknown[:5]]
+        raise SplitError(
+            f"the column of folds has {', '.join(map(repr, sorted(roles)))}, as parts of one split are called, beside "
+            f"{', '.join(hints)}, which is no part: each would be a fold, and tested. Name parts as train, validation "
+            "and test, or give all folds other names."
         )
     return None

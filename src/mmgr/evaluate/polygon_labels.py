@@ -18,12 +18,15 @@ from mmgr.evaluate.classes import class_table, one_of, share_table
 from mmgr.evaluate.extent import lonlat_extent
 from mmgr.evaluate.near import near_polygons
 from mmgr.evaluate.region_units import region_units
+from mmgr.evaluate.totals import find_totals
 from mmgr.evaluate.units import Units, group_of_units
 from mmgr.regions import LEAST_AREA, warn_of_splinters
 from mmgr.tables import read_vector, with_geometry
 
 _SHOWN_FAULTS = 5
-_COARSER = 1.01  # of a region's area; less is rounding
+_COARSER = 1.01  # of a region's area; less is rounding, such as that of a file in degrees
+_TWICE = 1.01  # times the covered area; less is rounding
+_LEAST_OVERLAP = 1e-6  # of the smallest region's area; less are seams between neighbours
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,22 @@ def polygon_units(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int6
         If the polygons are elsewhere, or their values cannot be used.
     """
     overlaps = read_overlaps(task, regions, chosen)
+    _warn_of_totals(task, overlaps)
     if _units_are_polygons(task, regions, overlaps):
         return units_of_polygons(task, regions, overlaps)
     return units_of_regions(task, regions, chosen, overlaps)
+
+
+def _warn_of_totals(task: Task, overlaps: Overlaps) -> None:
+    """Name a polygon of the whole area among its parts: as one more unit it leaves no other to train on."""
+    polygons = overlaps.polygons.iloc[np.unique(overlaps.polygon)]
+    names = polygons["id"].to_numpy(object)
+    for row, part in find_totals(polygons.geometry.to_numpy()).items():
+        log.warning(
+            "%s: polygon %r of %s holds %.0f %% of the area of the %d others, as a row of the total does: values are "
+            "mixed with its own, or it shares regions with all others and no split can keep them apart; leave it out",
+            task.name, names[row], task.path, 100 * part, len(names) - 1,
+        )  # fmt: skip
 
 
 def read_overlaps(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64]) -> Overlaps:
@@ -157,7 +173,7 @@ def _units_are_polygons(task: Task, regions: gpd.GeoDataFrame, overlaps: Overlap
         return False  # a parcel of one class has no distribution of its own
     polygon_area = np.median(overlaps.polygons.area.to_numpy()[np.unique(overlaps.polygon)])
     region_area = np.median(regions.area.to_numpy()[np.unique(overlaps.region)])
-    return bool(polygon_area > region_area)
+    return bool(polygon_area > _COARSER * region_area)
 
 
 def units_of_regions(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.int64], overlaps: Overlaps) -> Units:
@@ -166,7 +182,8 @@ def units_of_regions(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.i
     shared = sparse.csr_array(
         (overlaps.area, (overlaps.region, overlaps.polygon)), shape=(len(regions), len(polygon_area))
     )
-    covered = np.asarray(shared.sum(axis=1)).ravel()
+    summed = np.asarray(shared.sum(axis=1)).ravel()
+    covered = _covered(regions, overlaps)
     coverage = covered / regions.area.to_numpy()
     values = np.nan_to_num(overlaps.values)  # of polygons without a value, which share no area
     if overlaps.amounts:
@@ -177,11 +194,11 @@ def units_of_regions(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.i
         divisor = total.sum(axis=1)
         labelled &= divisor > 0
     elif overlaps.amounts:
-        divisor = covered / 1e6 if task.is_density else np.ones_like(covered)
+        divisor = summed / 1e6 if task.is_density else np.ones_like(summed)
     else:
-        divisor = covered
+        divisor = summed
     rows = chosen[labelled[chosen]]
-    twice = int((coverage[rows] > 1.01).sum())
+    twice = int((summed > _TWICE * covered)[rows].sum())
     if twice:
         log.warning("%s: label polygons overlap one another on %d regions; values there are mixed", task.name, twice)
     log.info(
@@ -202,6 +219,26 @@ def units_of_regions(task: Task, regions: gpd.GeoDataFrame, chosen: NDArray[np.i
         classes=overlaps.classes,
         sources=_coarse(shared[rows], polygon_area, regions.area.to_numpy()[rows]),
     )
+
+
+def _covered(regions: gpd.GeoDataFrame, overlaps: Overlaps) -> NDArray[np.float64]:
+    """Return the area of each region on which polygons lie, in m2, shape ``(n,)``: once, where they overlap."""
+    covered = np.bincount(overlaps.region, weights=overlaps.area, minlength=len(regions)).astype(np.float64)
+    shapes, places = overlaps.polygons.geometry.to_numpy(), regions.geometry.to_numpy()
+    used = np.unique(overlaps.polygon)
+    one, other = shapely.STRtree(shapes[used]).query(shapes[used], predicate="intersects")
+    one, other = (used[side[one < other]] for side in (one, other))  # each pair once
+    least = _LEAST_OVERLAP * shapely.area(places[np.unique(overlaps.region)]).min(initial=np.inf)
+    real = shapely.area(shapely.intersection(shapes[one], shapes[other])) > least
+    doubtful = np.flatnonzero(np.isin(overlaps.polygon, np.concatenate([one[real], other[real]])))
+    doubtful = doubtful[np.argsort(overlaps.region[doubtful], kind="stable")]
+    found, start, count = np.unique(overlaps.region[doubtful], return_index=True, return_counts=True)
+    for region, first, many in zip(found[count > 1], start[count > 1], count[count > 1], strict=True):
+        pairs = doubtful[first : first + many]
+        # parts first: the union of whole polygons, such as a city's, takes far longer
+        parts = shapely.intersection(places[region], shapes[overlaps.polygon[pairs]])
+        covered[region] += shapely.union_all(parts).area - overlaps.area[pairs].sum()
+    return covered
 
 
 def _coarse(

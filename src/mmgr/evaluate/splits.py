@@ -179,7 +179,8 @@ class OwnFolds(BaseFolds):
     Raises
     ------
     SplitError
-        If there are fewer than two folds, or none beside -1, parts without ``test``, or parts beside other names.
+        If there are fewer than two folds, or none beside -1, parts without ``test``, or parts beside other names,
+        such as ``tset``.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ from mmgr.learn.places import patch_frames
 from mmgr.learn.poi_batch import PoiBatch
 from mmgr.learn.recipes import Recipe
 from mmgr.memory import kept_memory
-from mmgr.store import RegionStore
+from mmgr.store import PoiBags, RegionStore
 
 Rows = NDArray[np.int64]
 
@@ -70,6 +70,7 @@ def embed(
     batch: int | None = None,
     device: str = "auto",
     encode: ImageEncoder | None = None,
+    bags: PoiBags | None = None,
 ) -> Embeddings:
     """Embed all regions of a store; nothing is random.
 
@@ -77,7 +78,7 @@ def embed(
     features. With components, columns are scaled to variance 1 first. The model is left on the device and in evaluation
     mode. ``batch`` is how many regions are described at once, :func:`batch_for` the device unless it is set. ``encode``
     takes the place of the model's image encoder, such as :func:`mmgr.learn.quantised.quantised_encoder`, which is
-    faster on a CPU.
+    faster on a CPU, and ``bags`` that of the store's POIs (:func:`mmgr.transfer.transferred`).
 
     Raises
     ------
@@ -89,12 +90,12 @@ def embed(
     batch = batch or batch_for(place)
     model = model.to(place).eval()
     describe = model.describe_images if encode is None else lambda views: torch.from_numpy(encode(views))
-    bags, seen = store.bags, store.views > 0
+    bags, seen = store.bags if bags is None else bags, store.views > 0
 
     def described(rows: Rows) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
         return described_images(describe, store, rows, edge=model.whole_edge, batch=batch, device=place)
 
-    pois = _described_pois(model, store, recipe, batch, place)
+    pois = _described_pois(model, store, bags, batch, place)
     return Embeddings(
         image=_filled(_described(described, np.flatnonzero(seen), recipe, len(store), model.image_features), seen),
         poi=_filled(pois, bags.known),
@@ -145,11 +146,11 @@ def described_images(
 
 
 def _described_pois(
-    model: MultiModalModel, store: RegionStore, recipe: Recipe, batch: int, device: torch.device
+    model: MultiModalModel, store: RegionStore, bags: PoiBags, batch: int, device: torch.device
 ) -> NDArray[np.float32]:
     """Return the POI part of all regions, shape ``(n, P)``; NaN where POIs are not known."""
-    bags, pois = store.bags, np.full((len(store), model.poi_features), np.nan, np.float32)
-    frames = patch_frames(store.regions) if recipe.uses_places else None
+    pois = np.full((len(store), model.poi_features), np.nan, np.float32)
+    frames = patch_frames(store.regions) if model.recipe.uses_places else None
 
     def read(rows: Rows) -> PoiBatch:
         where = None if frames is None else frames[rows]
@@ -204,14 +205,25 @@ def check_fit(model: MultiModalModel, store: RegionStore) -> None:
     ArtefactError
         If the store has other bands or other categories than the model.
     """
-    if store.info.bands != model.bands:
-        raise ArtefactError(
-            f"{store.path} has patches of {store.info.bands} bands, the model saw {model.bands}; set `images.bands`."
-        )
+    check_bands(model, store)
     if model.categories and len(store.info.taxonomy) not in {0, model.categories}:
         raise ArtefactError(
             f"{store.path} has {len(store.info.taxonomy)} POI categories, the model knows {model.categories}; "
-            "embed with a model that was trained on this taxonomy."
+            "embed with a model that was trained on this taxonomy, or with `mmgr.transfer.transferred`'s."
+        )
+
+
+def check_bands(model: MultiModalModel, store: RegionStore) -> None:
+    """Check that a store's patches have the bands that a model sees.
+
+    Raises
+    ------
+    ArtefactError
+        If they have others.
+    """
+    if store.info.bands != model.bands:
+        raise ArtefactError(
+            f"{store.path} has patches of {store.info.bands} bands, the model saw {model.bands}; set `images.bands`."
         )
 
 
