@@ -17,7 +17,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS, Proj
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from mmgr.console import log
@@ -28,8 +28,6 @@ from mmgr.files import existing_file
 _PARQUET = {".parquet", ".pq", ".geoparquet"}
 _BEYOND_DEGREES = 1000.0
 """No longitude or latitude is this large, even a wrong one."""
-TRUE_SCALE = 0.05
-"""Share by which areas may be wrong in a CRS that is taken for metric."""
 _SHOWN = 5
 """Faulty rows that a message names."""
 
@@ -200,11 +198,6 @@ def metric_crs(crs: CRS, *, what: str, suggestion: str = "EPSG:326xx (your UTM z
 def counts_metres(crs: CRS) -> bool:
     """Say whether a CRS is projected and its axes count metres, which on the ground may be longer or shorter."""
     return bool(crs.is_projected) and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info[:2])
-
-
-def areal_scale(crs: CRS, longitude: float, latitude: float) -> float:
-    """Return how many times larger than on the ground an area is in a projected CRS; infinite where it has no place."""
-    return float(Proj(crs).get_factors(longitude, latitude).areal_scale)
 
 
 def crs_name(crs: CRS) -> str:

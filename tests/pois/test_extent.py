@@ -84,5 +84,5 @@ def test_pois_too_far_apart_for_one_zone_are_named_where_they_are_few(tmp_path: 
 
 def test_of_two_halves_too_far_apart_none_is_blamed(tmp_path: Path) -> None:
     chosen = Pois(sources=(points(tmp_path, *(6 * SINGAPORE), *((x - 40, y) for x, y in 6 * SINGAPORE)),))
-    with pytest.raises(RegionError, match=r"equal-area one\.$"):
+    with pytest.raises(RegionError, match=r"make a run for each city\.$"):
         poi_crs(chosen, None)
