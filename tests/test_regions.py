@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from mmgr.config import Images, Regions
-from mmgr.errors import RegionError
+from mmgr.errors import InputError, RegionError
 from mmgr.imagery import ImageFile, Imagery
 from mmgr.regions import (
     crs_of_polygons,
@@ -248,6 +248,17 @@ def test_without_images_all_polygons_are_regions(tmp_path: Path, cells: gpd.GeoD
     assert list(regions["group"]) == ["a", "a", "", "b", "b", "b", "b"]
     assert regions.geometry.iloc[0].bounds == pytest.approx(cells.geometry[0].bounds, abs=0.01)
     assert polygon_bounds(chosen) == pytest.approx(cells.to_crs(4326).total_bounds, abs=1e-6)
+
+
+def test_polygons_of_a_file_without_crs_are_in_the_one_that_is_named(tmp_path: Path, cells: gpd.GeoDataFrame) -> None:
+    path = tmp_path / "cells.parquet"
+    cells.to_crs(4326).set_crs(None, allow_override=True).to_parquet(path)
+    with pytest.raises(InputError, match=r"names no CRS; set `regions\.source_crs`"):
+        crs_of_polygons(Regions(kind="polygons", path=path))
+    chosen = Regions(kind="polygons", path=path, id="cell", source_crs="EPSG:4326")
+    assert crs_of_polygons(chosen) == UTM
+    regions = make_regions_over(np.empty(0, object), chosen, UTM)
+    assert regions.geometry.iloc[0].bounds == pytest.approx(cells.geometry[0].bounds, abs=0.01)
 
 
 def test_polygons_on_both_sides_of_the_date_line_are_near_each_other(tmp_path: Path) -> None:

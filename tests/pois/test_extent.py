@@ -11,7 +11,7 @@ import shapely
 from pyproj import CRS
 
 from mmgr.config import CountSource, PointSource, Pois
-from mmgr.errors import RegionError
+from mmgr.errors import InputError, RegionError
 from mmgr.pois import known_shapes, poi_bounds, poi_crs, read_pois
 
 UTM = CRS.from_epsg(32648)
@@ -117,6 +117,13 @@ def test_polygons_of_counts_and_an_area_may_be_cut_at_the_date_line(tmp_path: Pa
     gpd.GeoDataFrame(geometry=[cut], crs=4326).to_file(tmp_path / "area.gpkg")
     inside = points(tmp_path, (179.95, -16.95), area=tmp_path / "area.gpkg")
     assert poi_bounds(Pois(sources=(inside,))) == pytest.approx((179.9, -17, 180.1, -16.9), abs=1e-6)
+
+
+def test_an_area_without_crs_is_to_be_written_with_one(tmp_path: Path) -> None:
+    gpd.GeoDataFrame(geometry=[shapely.box(103.6, 1.2, 103.9, 1.4)]).to_parquet(tmp_path / "area.parquet")
+    chosen = Pois(sources=(points(tmp_path, SINGAPORE[0], area=tmp_path / "area.parquet"),))
+    with pytest.raises(InputError, match=r"POI area: .* names no CRS; write the file with one"):
+        poi_bounds(chosen)
 
 
 def test_a_crs_is_looked_at_at_the_corners_of_what_a_grid_covers(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ class Regions(Section):
     """Polygons, for `footprints` (optional) and `polygons`."""
     id: str | None = None
     """Column of `path` that names each region."""
+    source_crs: str | None = None
+    """CRS of `path`, where the file does not name its own; `crs` is that of the regions, whatever the file's."""
     group: str | None = None
     """Column of `path` that names each region's group, such as its city; `folder` takes the name
     of the folder that the image lies in."""
