@@ -195,6 +195,15 @@ class TestWithoutImages:
         assert config.regions.crs == "EPSG:32648"
         assert "1 of 200 POIs without usable coordinates are left out (row 8)" in caplog.text
 
+    def test_pois_may_lie_on_both_sides_of_the_date_line(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        x, y = 180.01 + rng.uniform(-0.05, 0.05, 200), rng.uniform(-16.9, -16.8, 200)
+        table = pd.DataFrame({"lon": np.where(x > 180, x - 360, x), "lat": y, "kind": ["food", "shop"] * 100})
+        table.to_csv(tmp_path / "pois.csv", index=False)
+        config = mmgr.init(pois=tmp_path / "pois.csv", path=tmp_path / "city.yaml")
+        assert config.regions.crs == "EPSG:32701"
+        assert config.regions.size == 750  # 10.7 x 11.1 km in at least 200 cells
+
     def test_counts_are_enough(self, city: City) -> None:
         tracts = gpd.read_file(city.labels)
         for name in ("bar", "shop", "bank"):

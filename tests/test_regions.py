@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from mmgr.config import Images, Regions
-from mmgr.errors import RegionError
+from mmgr.errors import InputError, RegionError
 from mmgr.imagery import ImageFile, Imagery
-from mmgr.regions import make_regions, make_regions_over, polygon_bounds, region_edge
+from mmgr.regions import (
+    crs_of_polygons,
+    crs_on_images,
+    make_regions,
+    make_regions_over,
+    polygon_bounds,
+    region_edge,
+)
 
 UTM = CRS.from_epsg(32611)
 
@@ -241,6 +248,56 @@ def test_without_images_all_polygons_are_regions(tmp_path: Path, cells: gpd.GeoD
     assert list(regions["group"]) == ["a", "a", "", "b", "b", "b", "b"]
     assert regions.geometry.iloc[0].bounds == pytest.approx(cells.geometry[0].bounds, abs=0.01)
     assert polygon_bounds(chosen) == pytest.approx(cells.to_crs(4326).total_bounds, abs=1e-6)
+
+
+def test_polygons_of_a_file_without_crs_are_in_the_one_that_is_named(tmp_path: Path, cells: gpd.GeoDataFrame) -> None:
+    path = tmp_path / "cells.parquet"
+    cells.to_crs(4326).set_crs(None, allow_override=True).to_parquet(path)
+    with pytest.raises(InputError, match=r"names no CRS; set `regions\.source_crs`"):
+        crs_of_polygons(Regions(kind="polygons", path=path))
+    chosen = Regions(kind="polygons", path=path, id="cell", source_crs="EPSG:4326")
+    assert crs_of_polygons(chosen) == UTM
+    regions = make_regions_over(np.empty(0, object), chosen, UTM)
+    assert regions.geometry.iloc[0].bounds == pytest.approx(cells.geometry[0].bounds, abs=0.01)
+
+
+def test_polygons_on_both_sides_of_the_date_line_are_near_each_other(tmp_path: Path) -> None:
+    """One of them is cut there, as GeoJSON asks for."""
+    cut = shapely.MultiPolygon([shapely.box(179.99, -17, 180, -16.99), shapely.box(-180, -17, -179.99, -16.99)])
+    shapes = [shapely.box(179.97, -17, 179.98, -16.99), cut, shapely.box(-179.98, -17, -179.97, -16.99)]
+    chosen = Regions(kind="polygons", path=write(tmp_path / "p.gpkg", gpd.GeoDataFrame(geometry=shapes, crs=4326)))
+    assert polygon_bounds(chosen) == pytest.approx((179.97, -17, 180.03, -16.99))
+    assert crs_of_polygons(chosen) in {CRS.from_epsg(32701), CRS.from_epsg(32760)}
+
+
+def test_polygons_on_an_image_across_the_date_line(tmp_path: Path) -> None:
+    fiji = image(left=810_000, top=8_140_000, width=2_000, height=2_000, pixel=10, crs=CRS.from_epsg(32760))
+    west, _, east, _ = imagery(fiji).lonlat_bounds
+    assert west < 180 < east < west + 0.3
+    shapes = [shapely.box(179.96, -16.9, 179.98, -16.88), shapely.box(-179.98, -16.9, -179.96, -16.88)]
+    chosen = Regions(kind="polygons", path=write(tmp_path / "p.gpkg", gpd.GeoDataFrame(geometry=shapes, crs=4326)))
+    assert crs_on_images(chosen, imagery(fiji)) == CRS.from_epsg(32760)
+    assert len(make_regions(chosen, imagery(fiji))) == 2
+
+
+def test_of_polygons_on_images_only_those_that_meet_one_decide_whether_a_crs_will_do(tmp_path: Path) -> None:
+    """The file reaches far beyond the images, where the CRS that is named is far from true."""
+    middle = shapely.Point(-117.0, 36.1)
+    far = shapely.Point(-60.0, 36.1)
+    path = write(tmp_path / "p.gpkg", gpd.GeoDataFrame(geometry=[middle.buffer(0.1), far.buffer(0.1)], crs=4326))
+    chosen = Regions(kind="polygons", path=path, crs="EPSG:32611")
+    assert crs_on_images(chosen, imagery(image(left=490_000, width=20_000, height=10_000))) == UTM
+    with pytest.raises(RegionError, match=r"EPSG:32611 .* where the regions are \(longitude -59\.9"):
+        crs_of_polygons(chosen)
+
+
+def test_of_wide_images_only_what_polygons_take_decides_whether_a_crs_will_do(tmp_path: Path) -> None:
+    wide = image(left=-2_300_000, top=3_000_000, width=4_500, height=2_500, pixel=1000, crs=CRS.from_epsg(5070))
+    city = gpd.GeoDataFrame(geometry=[shapely.Point(-117.0, 36.1).buffer(0.1)], crs=4326)
+    chosen = Regions(kind="polygons", path=write(tmp_path / "p.gpkg", city), crs="EPSG:32611")
+    assert crs_on_images(chosen, imagery(wide)) == UTM
+    with pytest.raises(RegionError, match=r"EPSG:32611 .* where the images are"):
+        crs_on_images(grid(1000, crs="EPSG:32611"), imagery(wide))
 
 
 def test_real_places_are_the_tiles(shared_data: Path) -> None:

@@ -68,6 +68,24 @@ def test_a_file_without_crs_needs_one_from_the_user(tmp_path: Path) -> None:
         read_vector(path, crs="EPSG:nonsense", what="tiles")
 
 
+def test_a_file_without_crs_names_the_setting_that_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    gpd.GeoDataFrame(geometry=[SQUARE]).to_parquet(path)
+    with pytest.raises(InputError, match=r"names no CRS; set `regions\.source_crs`, such as EPSG:4326"):
+        read_vector(path, crs_key="regions.source_crs", what="regions")
+    with pytest.raises(InputError, match="names no CRS; write the file with one"):
+        read_vector(path, crs_key="", what="POI area")
+    with pytest.raises(InputError, match="source_crs 'EPSG:nonsense' is no known CRS"):
+        read_vector(path, crs="EPSG:nonsense", crs_key="regions.source_crs", what="regions")
+
+
+def test_metres_are_no_degrees_even_where_the_user_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    gpd.GeoDataFrame(geometry=[shapely.box(400_000, 4_000_000, 400_100, 4_000_100)]).to_parquet(path)
+    with pytest.raises(InputError, match=r"said to be in degrees, but has coordinates such as 400000\.0, 4000000\.0"):
+        read_vector(path, crs="EPSG:4326", what="tiles")
+
+
 def test_metres_in_a_geojson_without_crs_are_seen(tmp_path: Path) -> None:
     path = tmp_path / "f.geojson"
     path.write_text(

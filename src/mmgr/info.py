@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from pyproj import CRS
 
 from mmgr.errors import InputError
 from mmgr.files import nearest_files, read_json
 from mmgr.layout import Layout
+from mmgr.lonlat import lonlat_bounds, places_of
 from mmgr.store import RegionStore
 
 Facts = list[tuple[str, str]]
@@ -61,7 +63,7 @@ def _store(path: Path) -> Facts:
     groups = regions["group"].value_counts()
     extent = "none: these regions have no place"
     if info.crs:
-        west, south, east, north = regions.to_crs(4326).total_bounds
+        west, south, east, north = lonlat_bounds(places_of(regions.geometry.to_numpy(), CRS.from_user_input(info.crs)))
         extent = f"{west:.4f} to {east:.4f} E, {south:.4f} to {north:.4f} N; CRS {info.crs}"
     facts = [
         ("region store", str(path)),

@@ -18,16 +18,16 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from mmgr.config import FOLDER, Regions
-from mmgr.console import log
+from mmgr.console import log, quiet
 from mmgr.errors import RegionError
 from mmgr.grid import make_grid, make_grid_over
-from mmgr.imagery import Imagery, store_crs
+from mmgr.imagery import Imagery, choose_crs, store_crs
+from mmgr.lonlat import DEGREES, lonlat_bounds, places_of
 from mmgr.tables import crs_name, polygons_only, read_vector
 
 _WHAT = "regions"
 LEAST_AREA = 1.0
 """Square metres; a polygon of less is no place, but a splinter that cutting or simplifying left of one."""
-_DEGREES = CRS.from_epsg(4326)
 _SHOWN = 5
 
 
@@ -41,7 +41,7 @@ def make_regions(settings: Regions, imagery: Imagery, crs: CRS | None = None) ->
     imagery
         The images that they are cut from; regions without any are left out.
     crs
-        The store's CRS; by default what :func:`mmgr.imagery.store_crs` chooses.
+        The store's CRS; by default what :func:`crs_on_images` chooses.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def make_regions(settings: Regions, imagery: Imagery, crs: CRS | None = None) ->
     RegionError
         If ids are missing or double, or no region meets an image.
     """
-    crs = store_crs(imagery, settings.crs) if crs is None else crs
+    crs = crs_on_images(settings, imagery) if crs is None else crs
     if settings.path is not None and settings.kind != "grid":
         regions = _from_polygons(settings, imagery, crs)
     elif settings.kind == "grid":
@@ -94,11 +94,46 @@ def make_regions_over(shapes: NDArray[np.object_], settings: Regions, crs: CRS, 
     return _frame(names, polygons, crs, groups)
 
 
+def crs_on_images(settings: Regions, imagery: Imagery) -> CRS:
+    """Choose the store's CRS as :func:`mmgr.imagery.store_crs` does; polygons that meet no image have no say.
+
+    Raises
+    ------
+    RegionError
+        If the CRS that the user names is unknown, not in metres or far from keeping areas and lengths, or the images
+        are too far apart for one zone.
+    """
+    if settings.path is None or settings.kind == "grid":
+        return store_crs(imagery, settings.crs)
+    with quiet():  # the polygons are read again, in the CRS that is chosen here
+        frame, _, shapes, _ = _read_polygons(settings, DEGREES)
+    met = _meets_images(shapes, imagery, DEGREES)
+    places = places_of(frame.geometry.to_numpy()[met], CRS.from_user_input(frame.crs))
+    return store_crs(imagery, settings.crs, places=places if len(places) else None)
+
+
+def crs_of_polygons(settings: Regions) -> CRS:
+    """Choose the store's CRS by the polygons that the user gave as regions, for a run without images.
+
+    Raises
+    ------
+    RegionError
+        If the CRS that the user names is unknown, not in metres or far from keeping areas and lengths, or the polygons
+        have no place on Earth or are too far apart for one UTM zone.
+    """
+    with quiet():  # as above
+        frame, *_ = _read_polygons(settings, DEGREES)
+    places = _places_in(frame, settings.path)
+    return choose_crs(lonlat_bounds(places), settings.crs, places=places, what="the regions")
+
+
 def polygon_bounds(settings: Regions) -> tuple[float, float, float, float]:
-    """Return west, south, east and north in degrees of the polygons that the user gave as regions."""
-    frame, *_ = _read_polygons(settings, _DEGREES)
-    west, south, east, north = (float(value) for value in frame.to_crs(_DEGREES).total_bounds)
-    return west, south, east, north
+    """Return west, south, east and north in degrees of the polygons that the user gave as regions.
+
+    East is above 180 across the date line.
+    """
+    frame, *_ = _read_polygons(settings, DEGREES)
+    return lonlat_bounds(_places_in(frame, settings.path))
 
 
 def centres_of(regions: gpd.GeoDataFrame) -> NDArray[np.float64]:
@@ -170,13 +205,25 @@ def _from_polygons(settings: Regions, imagery: Imagery, crs: CRS) -> gpd.GeoData
     return _frame([names[row] for row in kept], shapes[kept], crs, [groups[row] for row in kept])
 
 
+def _places_in(frame: gpd.GeoDataFrame, path: Path | None) -> NDArray[np.float64]:
+    """Return the corners of the user's polygons, and a point inside each, in degrees, shape ``(n, 2)``."""
+    crs = CRS.from_user_input(frame.crs)
+    places = places_of(frame.geometry.to_numpy(), crs)
+    if not len(places):
+        raise RegionError(
+            f"regions: the polygons of {path} have no place on Earth in {crs_name(crs)}. Is it their CRS?"
+        )
+    return places
+
+
 def _read_polygons(settings: Regions, crs: CRS) -> tuple[gpd.GeoDataFrame, list[str], NDArray[np.object_], list[str]]:
     """Return the features as they are in the file, with their ids, shapes in ``crs`` and groups."""
     path = settings.path
     if path is None:
         raise RegionError("regions of polygons need `regions.path`")
     group = settings.group if settings.group != FOLDER else None
-    frame = read_vector(path, columns=[name for name in (settings.id, group) if name], what=_WHAT)
+    columns = [name for name in (settings.id, group) if name]
+    frame = read_vector(path, columns=columns, crs=settings.source_crs, crs_key="regions.source_crs", what=_WHAT)
     frame = polygons_only(frame, path=path, what=_WHAT)
     names = _ids(frame, settings)
     groups = [""] * len(frame) if group is None else _texts(frame[group])
@@ -265,7 +312,7 @@ def _meets_images(shapes: NDArray[Any], imagery: Imagery, crs: CRS) -> NDArray[n
 
 def _no_overlap(frame: gpd.GeoDataFrame, imagery: Imagery, settings: Regions) -> str:
     west, south, east, north = imagery.lonlat_bounds
-    x_low, y_low, x_high, y_high = frame.to_crs(CRS.from_epsg(4326)).total_bounds
+    x_low, y_low, x_high, y_high = lonlat_bounds(_places_in(frame, settings.path))
     swapped = y_low <= east and y_high >= west and x_low <= north and x_high >= south
     hint = (
         "They would meet with longitude and latitude swapped: write longitude first."

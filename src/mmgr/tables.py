@@ -17,7 +17,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS, Proj
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from mmgr.console import log
@@ -28,8 +28,6 @@ from mmgr.files import existing_file
 _PARQUET = {".parquet", ".pq", ".geoparquet"}
 _BEYOND_DEGREES = 1000.0
 """No longitude or latitude is this large, even a wrong one."""
-TRUE_SCALE = 0.05
-"""Share by which areas may be wrong in a CRS that is taken for metric."""
 _SHOWN = 5
 """Faulty rows that a message names."""
 
@@ -70,7 +68,13 @@ def read_table(
 
 
 def read_vector(
-    path: Path, *, layer: str | None = None, columns: Sequence[str] = (), crs: str | None = None, what: str
+    path: Path,
+    *,
+    layer: str | None = None,
+    columns: Sequence[str] = (),
+    crs: str | None = None,
+    crs_key: str = "crs",
+    what: str,
 ) -> gpd.GeoDataFrame:
     """Read features: GeoJSON, GeoPackage, GeoParquet, shapefile, whatever GDAL knows.
 
@@ -84,6 +88,8 @@ def read_vector(
         Columns that it must have; all columns are read.
     crs
         CRS of a file that does not name its own.
+    crs_key
+        The setting that says so, for messages; empty where there is none.
     what
         What the features are, for messages.
 
@@ -98,7 +104,7 @@ def read_vector(
     if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.isna().all():
         raise InputError(f"{what}: {path} has {_no_features(len(frame))}")
     require_columns(frame.columns.drop(frame.geometry.name), columns, path=path, what=what)
-    return _with_crs(frame.reset_index(drop=True), crs, path, what)
+    return _with_crs(frame.reset_index(drop=True), crs, crs_key, path, what)
 
 
 def is_osm(path: Path) -> bool:
@@ -202,11 +208,6 @@ def counts_metres(crs: CRS) -> bool:
     return bool(crs.is_projected) and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info[:2])
 
 
-def areal_scale(crs: CRS, longitude: float, latitude: float) -> float:
-    """Return how many times larger than on the ground an area is in a projected CRS; infinite where it has no place."""
-    return float(Proj(crs).get_factors(longitude, latitude).areal_scale)
-
-
 def crs_name(crs: CRS) -> str:
     """Return the code of a CRS and its name."""
     authority = crs.to_authority()
@@ -278,27 +279,33 @@ def _chosen_layer(path: Path, layer: str | None, what: str) -> str:
     return spatial[0]
 
 
-def _with_crs(frame: gpd.GeoDataFrame, crs: str | None, path: Path, what: str) -> gpd.GeoDataFrame:
+def _with_crs(frame: gpd.GeoDataFrame, crs: str | None, key: str, path: Path, what: str) -> gpd.GeoDataFrame:
+    """Return features with the CRS that the file names, or with ``crs`` where that says nothing or cannot be."""
     bounds = frame.bounds.to_numpy()
     finite = np.isfinite(bounds).all(axis=1)  # an infinite coordinate says nothing of the others' unit
     bounds = bounds[finite].ravel() if finite.any() else np.zeros(4)
-    not_degrees = frame.crs is not None and frame.crs.is_geographic and np.abs(bounds).max() > _BEYOND_DEGREES
+    not_degrees = bool(np.abs(bounds).max() > _BEYOND_DEGREES)
     local = frame.crs is not None and frame.crs.is_engineering  # says nothing of where things lie
-    if frame.crs is not None and not not_degrees and not local:
-        return frame
-    if crs is not None:
+    silent = frame.crs is None or local
+    if crs is not None and (silent or (frame.crs.is_geographic and not_degrees)):
         try:
             # GeoJSON is taken for degrees where it names no CRS
-            return frame.set_crs(crs, allow_override=True)
+            frame = frame.set_crs(crs, allow_override=True)
         except CRSError:
-            raise InputError(f"{what}: crs {crs!r} is no known CRS; write it like EPSG:4326.") from None
-    if not_degrees:
+            name = key.rpartition(".")[2]
+            raise InputError(f"{what}: {name} {crs!r} is no known CRS; write it like EPSG:4326.") from None
+        not_degrees = bool(np.median(np.abs(bounds)) > _BEYOND_DEGREES)  # a few may be wrong
+    elif silent:
+        lacks = "has a local CRS, which says nothing of where things lie" if local else "names no CRS"
+        remedy = f"set `{key}`, such as EPSG:4326, or write the file with one" if key else "write the file with one"
+        raise InputError(f"{what}: {path} {lacks}; {remedy}.")
+    if frame.crs.is_geographic and not_degrees:
+        remedy = f"set `{key}` to the CRS that they are in" if key else "write the file with the CRS that they are in"
         raise InputError(
             f"{what}: {path} is said to be in degrees, but has coordinates such as {bounds[0]:.1f}, {bounds[1]:.1f}; "
-            "set `crs` to the CRS that they are in."
+            f"{remedy}."
         )
-    lacks = "has a local CRS, which says nothing of where things lie" if local else "names no CRS"
-    raise InputError(f"{what}: {path} {lacks}; set `crs`, such as EPSG:4326, or write the file with one.")
+    return frame
 
 
 def _polygonal(shape: shapely.Geometry) -> shapely.Geometry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from affine import Affine
-from pyproj import CRS
+from pyproj import CRS, Geod, Transformer
 from rasterio.enums import ColorInterp
 
 from mmgr.config import Images
@@ -162,16 +163,71 @@ def test_degrees_and_web_mercator_give_way_to_utm(write_image: Write, noise: Noi
 
 def test_a_crs_that_distorts_areas_is_refused_even_where_it_is_asked_for() -> None:
     """At 48 degrees Web Mercator makes an area 1 / cos(48)^2 = 2.23 times what it is."""
-    munich, stuck = (11.4, 48.0, 11.7, 48.2), r"makes areas 2\.2\d times .* where the POIs are: .*EPSG:32632"
+    munich, stuck = (11.4, 48.0, 11.7, 48.2), r"makes areas 2\.2\d times .* where the POIs are .*EPSG:32632"
     with pytest.raises(RegionError, match=stuck):
         choose_crs(munich, "EPSG:3857", what="the POIs")
     with pytest.raises(RegionError, match=r"has no place for the POIs.*EPSG:32747"):
         choose_crs((100.0, -1.0, 100.1, 0.0), "EPSG:32632", what="the POIs")
-    with pytest.raises(RegionError, match=r"keeps areas, e\.g\. an equal-area one"):
+    with pytest.raises(RegionError, match=r"set it to .* or make a run for each city\.$"):
         choose_crs((-120.0, 30.0, -80.0, 45.0), "EPSG:3857", what="the POIs")
     # at the equator it is true, and so is a national one in its country
     assert choose_crs((103.7, 1.2, 103.9, 1.4), "EPSG:3857", what="the POIs") == CRS.from_epsg(3857)
     assert choose_crs((2.2, 48.8, 2.4, 48.9), "EPSG:2154", what="the POIs") == CRS.from_epsg(2154)
+
+
+@pytest.mark.parametrize(("crs", "north", "east"), [("EPSG:6933", 0.575, 1.74), ("ESRI:54034", 0.499, 2.01)])
+def test_an_equal_area_crs_far_from_where_it_is_true_is_refused(crs: str, north: float, east: float) -> None:
+    """On a cylinder a parallel is cos(s) / cos(latitude) times as long, s being where it is true: here 30 or 0 degrees.
+
+    On the ellipsoid at 60.17 degrees that is 1.738 and 2.005, and a meridian, since areas are kept, 1 / 1.738 and
+    1 / 2.005.
+    """
+    helsinki = (24.94, 60.17, 24.94, 60.17)
+    said = rf"makes lengths {north:g} times .* from north to south and {east:g} times from east to west .*EPSG:32635"
+    with pytest.raises(RegionError, match=said):
+        choose_crs(helsinki, crs, what="the POIs")
+
+
+def test_lengths_in_an_equal_area_crs_are_those_of_a_geodesic() -> None:
+    """A square kilometre of EPSG:6933 in Helsinki, measured on the ellipsoid."""
+    helsinki = (24.94, 60.17)
+    x, y = Transformer.from_crs(4326, 6933, always_xy=True).transform(*helsinki)
+    corners = np.array([(x, y), (x + 1000, y), (x, y + 1000)])
+    lon, lat = Transformer.from_crs(6933, 4326, always_xy=True).transform(*corners.T)
+    _, _, (wide, high) = Geod(ellps="WGS84").inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
+    with pytest.raises(RegionError) as refused:
+        choose_crs((*helsinki, *helsinki), "EPSG:6933", what="the POIs")
+    told = re.search(r"a square of 1000 m is (\d+) m high and (\d+) m wide", str(refused.value))
+    assert told is not None
+    assert [float(number) for number in told.groups()] == pytest.approx([high, wide], rel=2e-3)
+
+
+def test_cities_far_apart_are_looked_at_where_they_are_not_in_their_middle() -> None:
+    """London and Sydney: at the latitude between them Web Mercator is nearly true, in neither city."""
+    with pytest.raises(RegionError, match=r"makes areas 2\.\d+ times .*latitude 51\.50\).* make a run for each city"):
+        choose_crs((-0.1, -33.9, 151.2, 51.5), "EPSG:3857", what="the POIs")
+
+
+def test_a_crs_true_in_one_direction_only_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    singapore = (103.7, 1.2, 103.9, 1.4)
+    with caplog.at_level("WARNING", "mmgr"):
+        assert choose_crs(singapore, "EPSG:6933", what="the POIs") == CRS.from_epsg(6933)
+    assert "makes lengths 1.15 times what they are from north to south and 0.867 times from east" in caplog.text
+    assert "off by as much" in caplog.text
+    assert "EPSG:32648" in caplog.text
+
+
+def test_a_crs_whose_lengths_are_wrong_between_north_and_east_tells_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Far from the centre of Europe's azimuthal CRS the axes of its ellipses are neither meridians nor parallels."""
+    with caplog.at_level("WARNING", "mmgr"):
+        choose_crs((-95.0, 58.0, -94.9, 58.1), "EPSG:3035", what="the POIs")
+    assert "makes lengths 0.889 to 1.12 times what they are, by their direction, where the POIs are" in caplog.text
+
+
+def test_images_in_an_equal_area_crs_that_is_not_true_there_give_way_to_utm(write_image: Write, noise: Noise) -> None:
+    transform = Affine(1, 0, 2_406_000, 0, -1, 6_340_000)
+    imagery = Imagery.open(Images(path=write_image("a.tif", noise(), crs="EPSG:6933", transform=transform)))
+    assert store_crs(imagery, None) == CRS.from_epsg(32635)
 
 
 def test_a_national_crs_that_is_a_little_off_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

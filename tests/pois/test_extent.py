@@ -11,7 +11,7 @@ import shapely
 from pyproj import CRS
 
 from mmgr.config import CountSource, PointSource, Pois
-from mmgr.errors import RegionError
+from mmgr.errors import InputError, RegionError
 from mmgr.pois import known_shapes, poi_bounds, poi_crs, read_pois
 
 UTM = CRS.from_epsg(32648)
@@ -84,5 +84,52 @@ def test_pois_too_far_apart_for_one_zone_are_named_where_they_are_few(tmp_path: 
 
 def test_of_two_halves_too_far_apart_none_is_blamed(tmp_path: Path) -> None:
     chosen = Pois(sources=(points(tmp_path, *(6 * SINGAPORE), *((x - 40, y) for x, y in 6 * SINGAPORE)),))
-    with pytest.raises(RegionError, match=r"equal-area one\.$"):
+    with pytest.raises(RegionError, match=r"make a run for each city\.$"):
         poi_crs(chosen, None)
+
+
+FIJI = ((179.7, -16.8), (179.9, -16.9), (-179.9, -16.7), (-179.8, -16.85))
+"""Places on both sides of the date line."""
+
+
+@pytest.mark.parametrize("more", [(), ((0, 0),)])
+def test_pois_on_both_sides_of_the_date_line_are_near_each_other(
+    tmp_path: Path, more: tuple[tuple[float, float], ...]
+) -> None:
+    chosen = Pois(sources=(points(tmp_path, *(6 * FIJI), *more),))
+    assert poi_bounds(chosen) == pytest.approx((179.7, -16.9, 180.2, -16.7), abs=1e-6)
+    crs = poi_crs(chosen, None)
+    assert crs == CRS.from_epsg(32760)
+    (box,) = known_shapes(read_pois(chosen, crs=crs))
+    assert box.area / 1e6 == pytest.approx(53.3 * 22.1, rel=0.02)  # 0.5 x 0.2 degrees at 16.8 degrees south
+
+
+def test_a_few_pois_beyond_the_date_line_are_no_strays(tmp_path: Path) -> None:
+    chosen = Pois(sources=(points(tmp_path, *((179.0 + 0.01 * n, -17) for n in range(98)), (-179.9, -16.9)),))
+    assert poi_bounds(chosen) == pytest.approx((179.0, -17, 180.1, -16.9), abs=1e-6)
+
+
+def test_polygons_of_counts_and_an_area_may_be_cut_at_the_date_line(tmp_path: Path) -> None:
+    cut = shapely.MultiPolygon([shapely.box(179.9, -17, 180, -16.9), shapely.box(-180, -17, -179.9, -16.9)])
+    gpd.GeoDataFrame({"n_bar": [1]}, geometry=[cut], crs=4326).to_file(tmp_path / "counts.gpkg")
+    counts = CountSource(kind="counts", path=tmp_path / "counts.gpkg", columns="n_*")
+    assert poi_bounds(Pois(sources=(counts,))) == pytest.approx((179.9, -17, 180.1, -16.9), abs=1e-6)
+    gpd.GeoDataFrame(geometry=[cut], crs=4326).to_file(tmp_path / "area.gpkg")
+    inside = points(tmp_path, (179.95, -16.95), area=tmp_path / "area.gpkg")
+    assert poi_bounds(Pois(sources=(inside,))) == pytest.approx((179.9, -17, 180.1, -16.9), abs=1e-6)
+
+
+def test_an_area_without_crs_is_to_be_written_with_one(tmp_path: Path) -> None:
+    gpd.GeoDataFrame(geometry=[shapely.box(103.6, 1.2, 103.9, 1.4)]).to_parquet(tmp_path / "area.parquet")
+    chosen = Pois(sources=(points(tmp_path, SINGAPORE[0], area=tmp_path / "area.parquet"),))
+    with pytest.raises(InputError, match=r"POI area: .* names no CRS; write the file with one"):
+        poi_bounds(chosen)
+
+
+def test_a_crs_is_looked_at_at_the_corners_of_what_a_grid_covers(tmp_path: Path) -> None:
+    """From 30 to 60 degrees of latitude an equal-area cylinder is true at one end alone."""
+    chosen = Pois(sources=(points(tmp_path, (24.0, 30.0), (25.0, 60.17)),))
+    with pytest.raises(
+        RegionError, match=r"1\.74 times from east to west where the POIs are \(longitude 2\d\.\d+, latitude 60"
+    ):
+        poi_crs(chosen, "EPSG:6933")

@@ -14,10 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from mmgr.actions.build_samples import build_samples
 from mmgr.config import Config
-from mmgr.console import log, quiet, track
+from mmgr.console import log, track
 from mmgr.errors import RegionError
 from mmgr.files import read_json, settings_hash, write_aside, write_json
-from mmgr.imagery import Imagery, SetAside, choose_crs, cut_patches, store_crs
+from mmgr.imagery import Imagery, SetAside, cut_patches
 from mmgr.layout import Layout
 from mmgr.pois import (
     PoiTables,
@@ -29,7 +29,7 @@ from mmgr.pois import (
     read_pois,
     settle_outside,
 )
-from mmgr.regions import make_regions, make_regions_over, polygon_bounds, region_edge
+from mmgr.regions import crs_of_polygons, crs_on_images, make_regions, make_regions_over, region_edge
 from mmgr.stages import input_fingerprint
 from mmgr.store import Patches, PoiBags, StoreInfo, stored_ids, write_store
 from mmgr.taxonomy import Taxonomy
@@ -41,7 +41,7 @@ def act(config: Config, layout: Layout) -> None:
         build_samples(config, layout)
         return
     imagery = None if config.images is None else Imagery.open(config.images)
-    crs = _crs_without_images(config) if imagery is None else store_crs(imagery, config.regions.crs)
+    crs = _crs_without_images(config) if imagery is None else crs_on_images(config.regions, imagery)
     tables = None if config.pois is None else read_pois(config.pois, crs=crs)
     regions = _regions(config, imagery, tables, crs)
     bags, taxonomy = PoiBags.empty(len(regions)), Taxonomy((), ())
@@ -62,9 +62,7 @@ def act(config: Config, layout: Layout) -> None:
 def _crs_without_images(config: Config) -> CRS:
     """Choose the CRS by the user's polygons; for a grid, by the POIs."""
     if config.regions.kind != "grid":
-        with quiet():  # the polygons are read again, in the CRS that is chosen here
-            bounds = polygon_bounds(config.regions)
-        return choose_crs(bounds, config.regions.crs, what="the regions")
+        return crs_of_polygons(config.regions)
     if config.pois is None:
         raise RegionError("a grid without images covers the POIs: name `pois`.")
     return poi_crs(config.pois, config.regions.crs)

@@ -14,9 +14,8 @@ from mmgr.config import Config
 from mmgr.console import log, track
 from mmgr.errors import RegionError
 from mmgr.files import write_aside, write_json
-from mmgr.imagery import choose_crs
 from mmgr.layout import Layout
-from mmgr.regions import make_regions_over, polygon_bounds, region_edge
+from mmgr.regions import crs_of_polygons, make_regions_over, region_edge
 from mmgr.stages import input_fingerprint
 from mmgr.store import Patches, PoiBags, StoreInfo, write_store
 from mmgr.taxonomy import Taxonomy
@@ -89,7 +88,7 @@ def _regions(config: Config, samples: Samples) -> gpd.GeoDataFrame:
         frame = gpd.GeoDataFrame({"group": [""] * len(names)}, geometry=[None] * len(names), index=names)
         return frame.rename_axis("region_id")
     polygons = settings.model_copy(update={"kind": "polygons"})
-    crs = choose_crs(polygon_bounds(polygons), settings.crs, what="the regions")
+    crs = crs_of_polygons(polygons)
     frame = make_regions_over(np.empty(0, object), polygons, crs)
     missing = [name for name in names if name not in frame.index]
     if missing:

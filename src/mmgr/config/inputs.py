@@ -59,13 +59,15 @@ class Regions(Section):
     """Polygons, for `footprints` (optional) and `polygons`."""
     id: str | None = None
     """Column of `path` that names each region."""
+    source_crs: str | None = None
+    """CRS of `path`, where the file does not name its own; `crs` is that of the regions, whatever the file's."""
     group: str | None = None
     """Column of `path` that names each region's group, such as its city; `folder` takes the name
     of the folder that the image lies in."""
     crs: str | None = None
     """A projected CRS in metres for all distances; by default the images' own, or the UTM zone of the images, or
-    without them of the polygons or POIs. One that makes areas wrong by more than 5 % is warned of, by more than 20 %
-    refused."""
+    without them of the polygons or POIs. One that makes areas, or lengths in any direction, wrong by more than 5 %
+    where regions are is warned of, by more than 20 % refused."""
     pixels: Annotated[int, Field(ge=16, le=2048)] = 128
     """Edge of a stored patch in pixels; the image is resampled where it differs."""
     min_valid: Fraction = 0.5

@@ -8,11 +8,12 @@ from difflib import get_close_matches
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from scipy.stats import skew
 
 from mmgr.config import Task
 from mmgr.console import log
+from mmgr.distortion import TRUE_SCALE, worst_distortion
 from mmgr.errors import LabelError
 from mmgr.evaluate.classes import one_of
 from mmgr.evaluate.point_labels import read_points
@@ -20,7 +21,8 @@ from mmgr.evaluate.polygon_labels import polygon_units
 from mmgr.evaluate.raster_labels import read_raster
 from mmgr.evaluate.region_units import region_units
 from mmgr.evaluate.units import Units
-from mmgr.tables import TRUE_SCALE, areal_scale, crs_name, metric_crs
+from mmgr.lonlat import places_of
+from mmgr.tables import crs_name, metric_crs
 
 _SKEWED = 2.0
 """Skewness, that of an exponential distribution, beyond which a logarithm may be wanted."""
@@ -64,17 +66,16 @@ def read_units(task: Task, regions: gpd.GeoDataFrame) -> Units:
 
 
 def _say_distorted(regions: gpd.GeoDataFrame) -> None:
-    """Warn of regions in a CRS that does not keep areas, as ones that were not built here may be."""
-    west, south, east, north = regions.total_bounds
+    """Warn of regions in a CRS that keeps areas or lengths badly, as ones that were not built here may be."""
     crs = CRS.from_user_input(regions.crs)
-    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    scale = areal_scale(crs, *to_degrees.transform((west + east) / 2, (south + north) / 2))
-    if abs(scale - 1) > TRUE_SCALE:
+    places = places_of(regions.geometry.to_numpy(), crs)
+    worst = worst_distortion(crs, places) if len(places) else None
+    if worst is not None and worst.share > TRUE_SCALE:
         log.warning(
-            "regions are in %s, which makes areas %.3g times what they are there: distances, and densities by area in "
-            "that CRS, are wrong; bring them into one that keeps areas, such as their UTM zone",
+            "regions are in %s, which %s. Distances, and densities by area in that CRS, are wrong; bring them into one "
+            "that keeps areas and lengths, such as their UTM zone",
             crs_name(crs),
-            scale,
+            worst.told("the regions"),
         )
 
 

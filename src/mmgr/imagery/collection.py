@@ -15,15 +15,21 @@ from pyproj.exceptions import CRSError
 
 from mmgr.config import Images
 from mmgr.console import log
+from mmgr.distortion import TRUE_SCALE, worst_distortion
 from mmgr.errors import ImageryError, RegionError
 from mmgr.imagery.files import ImageFile, SetAside, open_files
 from mmgr.imagery.stretch import Stretch, find_stretch
-from mmgr.tables import TRUE_SCALE, areal_scale, counts_metres, crs_name, metric_crs
+from mmgr.lonlat import lonlat_bounds, places_of
+from mmgr.tables import counts_metres, crs_name, metric_crs
 
 WIDEST = 12.0
 """Degrees of longitude that one UTM zone may be stretched to: two zones."""
 MOST_SCALE = 0.2
-"""Share by which areas may be wrong in a CRS that the user names: a country's own may be off at its edges."""
+"""Share by which areas and lengths may be wrong in a CRS that is named: a country's own may be off at its edges."""
+_TRUE_ONE = (
+    "a projected CRS in metres that keeps areas and lengths wherever they are, as a country's or a continent's own may"
+)
+_RUN_A_CITY = "make a run for each city"
 _STEPS = 8
 """Parts of a footprint's edge: a straight edge is bent in another CRS."""
 
@@ -103,20 +109,22 @@ class Imagery:
         """Return the outlines of all files in ``crs``, in the order of ``files``, with their bent edges."""
         shapes = np.empty(len(self.files), object)
         for rows, system in self._by_crs():
-            outlines = np.array([self.files[row].footprint for row in rows], object)
-            lengths = shapely.length(outlines) / (4 * _STEPS)
-            bent = outlines if system is crs else shapely.segmentize(outlines, lengths)
-            shapes[rows] = transform_shapes(bent, system, crs)
+            outlines = self._outlines(rows)
+            shapes[rows] = transform_shapes(outlines if system is crs else _with_steps(outlines), system, crs)
         return gpd.GeoDataFrame(geometry=shapes, crs=crs)
+
+    @property
+    def lonlat(self) -> NDArray[np.float64]:
+        """Places on the outlines of all images, and inside each, in degrees, shape ``(n, 2)``."""
+        return np.concatenate([places_of(_with_steps(self._outlines(rows)), system) for rows, system in self._by_crs()])
 
     @property
     def lonlat_bounds(self) -> tuple[float, float, float, float]:
         """West, south, east and north of all images in degrees; east is above 180 across the date line."""
-        bounds = self.footprints(CRS.from_epsg(4326)).bounds.to_numpy()
-        west, south, east, north = bounds.T
-        if east.max() - west.min() > 180:
-            west, east = west % 360, east % 360
-        return float(west.min()), float(south.min()), float(east.max()), float(north.max())
+        return lonlat_bounds(self.lonlat)
+
+    def _outlines(self, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+        return np.array([self.files[row].footprint for row in rows], object)
 
     def _by_crs(self) -> list[tuple[NDArray[np.int64], CRS]]:
         systems = np.array([id(file.crs) for file in self.files])
@@ -124,35 +132,79 @@ class Imagery:
         return [(rows, self.files[rows[0]].crs) for rows in groups]
 
 
-def store_crs(imagery: Imagery, wanted: str | None) -> CRS:
+def store_crs(imagery: Imagery, wanted: str | None, *, places: NDArray[np.float64] | None = None) -> CRS:
     """Choose the projected CRS in metres that all distances are measured in.
 
-    The user's; else that of the images, if they share one that keeps areas to within 5 % (Web
+    The user's; else that of the images, if they share one that keeps areas and lengths to within 5 % (Web
     Mercator does not, away from the equator); else the UTM zone of the images' centre.
+
+    Parameters
+    ----------
+    imagery
+        The images.
+    wanted
+        The CRS that the user names, if any.
+    places
+        What is mapped of the images, in degrees, shape ``(n, 2)``; by default all.
 
     Raises
     ------
     RegionError
-        If ``wanted`` is unknown, not in metres or far from keeping areas, or the images are too far apart for one zone.
+        If ``wanted`` is unknown, not in metres or far from keeping areas and lengths, or the images are too far apart
+        for one zone.
     """
-    return choose_crs(imagery.lonlat_bounds, wanted, own=imagery.crs, what="the images")
+    lonlat = imagery.lonlat
+    return choose_crs(
+        lonlat_bounds(lonlat),
+        wanted,
+        places=lonlat if places is None else places,
+        own=imagery.crs,
+        what="the images",
+        remedy=f"{_RUN_A_CITY}; `pretrain.bundle` lets them share a model where their POI categories are the same",
+    )
 
 
 def choose_crs(
-    bounds: tuple[float, float, float, float], wanted: str | None, *, own: CRS | None = None, what: str, hint: str = ""
+    bounds: tuple[float, float, float, float],
+    wanted: str | None,
+    *,
+    places: NDArray[np.float64] | None = None,
+    own: CRS | None = None,
+    what: str,
+    hint: str = "",
+    remedy: str = _RUN_A_CITY,
 ) -> CRS:
     """Choose a projected CRS in metres for things within bounds (west, south, east, north in degrees).
 
-    As :func:`store_crs` does for images; ``own`` is the CRS that the things, named by ``what``, share;
-    ``hint`` says which of them may be the cause where the bounds are too wide.
+    As :func:`store_crs` does for images. Areas and lengths are looked at wherever things are.
+
+    Parameters
+    ----------
+    bounds
+        The things' bounds; east is above 180 across the date line.
+    wanted
+        The CRS that the user names, if any.
+    places
+        Where the things are, in degrees, shape ``(n, 2)``; by default the corners and the centre of the bounds.
+    own
+        The CRS that the things share.
+    what
+        What the things are, for messages.
+    hint
+        Which of them may be the cause where the bounds are too wide.
+    remedy
+        What to do where no CRS is true to all of them.
 
     Raises
     ------
     RegionError
-        If ``wanted`` is unknown, not in metres or far from keeping areas, or the bounds are too wide for one zone.
+        If ``wanted`` is unknown, not in metres or far from keeping areas and lengths, or the bounds are too wide for
+        one zone.
     """
     west, south, east, north = bounds
     centre = ((west + east) / 2 + 180) % 360 - 180, (south + north) / 2
+    if places is None:
+        places = np.array([centre, (west, south), (west, north), (east, south), (east, north)])
     utm = _utm(*centre)
     if wanted is not None:
         try:
@@ -161,15 +213,15 @@ def choose_crs(
             raise RegionError(f"regions.crs: {wanted!r} is no known CRS; write it like {_code(utm)}.") from None
         suggestion = f"{_code(utm)} ({utm.name}, where {what} are)"
         crs = metric_crs(crs, what="regions.crs", suggestion=suggestion)
-        _check_areas(crs, *centre, what, "an equal-area one" if east - west > WIDEST else suggestion)
+        leave = f"leave it out, or set it to one that keeps areas and lengths, e.g. {suggestion}"
+        _check_scale(crs, places, what, f"set it to {_TRUE_ONE}, or {remedy}" if east - west > WIDEST else leave)
         return crs
-    if own is not None and counts_metres(own) and _keeps_areas(own, *centre):
+    if own is not None and counts_metres(own) and worst_distortion(own, places).share <= TRUE_SCALE:
         return own
     if east - west > WIDEST:
         raise RegionError(
             f"{what} reach from longitude {west:.2f} to {east:.2f}, too far for one UTM zone; set `regions.crs` "
-            "to a projected CRS in metres for all of them, such as a national or an equal-area one."
-            + (f" But {hint}." if hint else "")
+            f"to {_TRUE_ONE}, or {remedy}." + (f" But {hint}." if hint else "")
         )
     log.info("regions: distances are measured in %s (%s)", _code(utm), utm.name)
     return utm
@@ -203,26 +255,17 @@ def _code(crs: CRS) -> str:
     return ":".join(crs.to_authority() or (crs.name,))
 
 
-def _keeps_areas(crs: CRS, longitude: float, latitude: float) -> bool:
-    return abs(areal_scale(crs, longitude, latitude) - 1) <= TRUE_SCALE
+def _with_steps(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Give straight edges points on them, which are bent in another CRS."""
+    return np.asarray(shapely.segmentize(outlines, shapely.length(outlines) / (4 * _STEPS)), object)
 
 
-def _check_areas(crs: CRS, longitude: float, latitude: float, what: str, suggestion: str) -> None:
-    """Refuse a CRS that the user names and that is far from keeping areas; a national one may be a little off."""
-    scale = areal_scale(crs, longitude, latitude)
-    if abs(scale - 1) <= TRUE_SCALE:
+def _check_scale(crs: CRS, places: NDArray[np.float64], what: str, remedy: str) -> None:
+    """Refuse a CRS that the user names and that is far from true; a national one may be a little off."""
+    worst = worst_distortion(crs, places)
+    if worst.share <= TRUE_SCALE:
         return
-    wrong = (
-        f"makes areas {scale:.3g} times what they are where {what} are"
-        if np.isfinite(scale)
-        else f"has no place for {what}"
-    )
-    if abs(scale - 1) > MOST_SCALE or not np.isfinite(scale):
-        raise RegionError(
-            f"regions.crs: {crs_name(crs)} {wrong}: distances and densities would be wrong; leave it out, or set it to "
-            f"a CRS that keeps areas, e.g. {suggestion}."
-        )
-    log.warning(
-        "regions.crs: %s %s: densities are off by as much; a CRS that keeps areas is %s",
-        crs_name(crs), wrong, suggestion,
-    )  # fmt: skip
+    wrong = f"regions.crs: {crs_name(crs)} {worst.told(what)}"
+    if worst.share > MOST_SCALE:
+        raise RegionError(f"{wrong}. Distances and densities would be wrong; {remedy}.")
+    log.warning("%s. Distances and densities are off by as much; to have them nearer to the truth, %s", wrong, remedy)

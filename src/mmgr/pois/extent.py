@@ -12,14 +12,15 @@ from pyproj import CRS
 from mmgr.config import Pois
 from mmgr.console import log, quiet
 from mmgr.imagery import choose_crs
+from mmgr.lonlat import DEGREES, lonlat_bounds, places_of
 from mmgr.pois.coordinates import transform
 from mmgr.pois.read import read_pois
 from mmgr.pois.strays import furthest_text, stray
 from mmgr.pois.tables import PoiTables
 
-_DEGREES = CRS.from_epsg(4326)
-_WORLD = CRS.from_epsg(6933)
-"""Metres on the whole Earth, with lines of equal longitude and latitude upright."""
+_WORLD = "+proj=cea +lat_ts=30 +lon_0={middle:.6f} +datum=WGS84 +units=m"
+"""Metres on the whole Earth, with lines of equal longitude and latitude upright; cut opposite its middle."""
+_DATE_LINE = 180.0
 _LEAST = 0.01
 """Metres: a box around points is made at least this wide and high."""
 
@@ -42,18 +43,21 @@ def poi_crs(settings: Pois, wanted: str | None) -> CRS:
         If ``wanted`` is no projected CRS in metres, or the POIs reach too far for one UTM zone.
     """
     tables = _read_in_world(settings)
-    return choose_crs(_bounds(tables), wanted, what="the POIs", hint=furthest_text(tables))
+    places = _known_places(tables)
+    return choose_crs(lonlat_bounds(places), wanted, places=places, what="the POIs", hint=furthest_text(tables))
 
 
 def poi_bounds(settings: Pois) -> tuple[float, float, float, float]:
     """Return west, south, east and north in degrees of the POIs of all sources, strays left out.
+
+    East is above 180 where they lie on both sides of the date line.
 
     Raises
     ------
     InputError
         If the POIs cannot be read, as :func:`mmgr.pois.read_pois` says.
     """
-    return _bounds(_read_in_world(settings))
+    return lonlat_bounds(_known_places(_read_in_world(settings)))
 
 
 def known_shapes(tables: PoiTables) -> NDArray[np.object_]:
@@ -68,15 +72,27 @@ def known_shapes(tables: PoiTables) -> NDArray[np.object_]:
 
 
 def _read_in_world(settings: Pois) -> PoiTables:
+    """Read the POIs in metres of the whole Earth, cut where there are none: at the date line, or elsewhere."""
     with quiet():  # they are read again, in the CRS that is chosen by this
-        return read_pois(settings, crs=_WORLD)
+        tables = read_pois(settings, crs=CRS.from_user_input(_WORLD.format(middle=0)))
+        west, _, east, _ = lonlat_bounds(_all_places(tables))
+        if east <= _DATE_LINE:
+            return tables
+        return read_pois(settings, crs=CRS.from_user_input(_WORLD.format(middle=(west + east) / 2)))
 
 
-def _bounds(tables: PoiTables) -> tuple[float, float, float, float]:
+def _all_places(tables: PoiTables) -> NDArray[np.float64]:
+    """Return the POIs, and corners of areas and polygons of counts, in degrees, strays as well, shape ``(n, 2)``."""
+    areas = [source.area for source in tables.sources if source.area is not None]
+    shapes = np.concatenate([tables.points.geometry, tables.counts.geometry, np.array(areas, object)])
+    lonlat = transform(shapely.get_coordinates(shapes), CRS.from_user_input(tables.points.crs), DEGREES)
+    return lonlat[np.isfinite(lonlat).all(axis=1)]
+
+
+def _known_places(tables: PoiTables) -> NDArray[np.float64]:
     with quiet():
-        low_x, low_y, high_x, high_y = shapely.total_bounds(known_shapes(tables))
-    (west, south), (east, north) = transform(np.array([[low_x, low_y], [high_x, high_y]]), _WORLD, _DEGREES)
-    return float(west), float(south), float(east), float(north)
+        shapes = known_shapes(tables)
+    return places_of(shapes, CRS.from_user_input(tables.points.crs))
 
 
 def _of_points(tables: PoiTables) -> Iterator[shapely.Geometry]:

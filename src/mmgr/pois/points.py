@@ -123,5 +123,5 @@ def _area(path: Path | None, crs: CRS) -> BaseGeometry | None:
     if path is None:
         return None
     what = "POI area"
-    frame: gpd.GeoDataFrame = polygons_only(read_vector(path, what=what), path=path, what=what)
+    frame: gpd.GeoDataFrame = polygons_only(read_vector(path, crs_key="", what=what), path=path, what=what)
     return shapely.union_all(frame.to_crs(crs).geometry.to_numpy())
