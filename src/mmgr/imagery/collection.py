@@ -160,7 +160,7 @@ def store_crs(imagery: Imagery, wanted: str | None, *, places: NDArray[np.float6
         places=lonlat if places is None else places,
         own=imagery.crs,
         what="the images",
-        remedy=f"{_RUN_A_CITY}; `pretrain.bundle` lets them share a model where their POI categories are the same",
+        remedy=f"{_RUN_A_CITY}; `pretrain.bundle` lets them share a model",
     )
 
 
