@@ -94,7 +94,9 @@ class GraphInfomax(nn.Module):
         score = self.attention(p)[:, 0]
         weight = (score - score.detach().max()).exp() + 1e-12  # (m,)
         total = weight.new_zeros(count).index_add(0, region, weight)
-        return p.new_zeros(count, p.shape[1]).index_add(0, region, p * (weight / total[region])[:, None])
+        return p.new_zeros(count, p.shape[1]).index_add(
+            0, region, p * (weight / total.index_select(0, region))[:, None]
+        )
 
     def loss(self, graph: CityGraph, random: torch.Generator) -> Tensor:
         """Return the loss of the whole graph, a scalar; chance is ln 2."""

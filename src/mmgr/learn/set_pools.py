@@ -1,6 +1,9 @@
 """Pools: a set of vectors becomes one, whatever the order and the number of its members.
 
 All sets of a batch lie in one list of ``m`` items; an item that stands for ``n`` equal ones is worth ``n``.
+
+What items take of their set is selected by `index_select`: the gradient of brackets is added up by several threads in
+whatever order they come, from some ten thousand numbers on, and its last digits are others each time.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ class Set2Set(nn.Module):
         for _ in range(self.steps):
             query, state = self.lstm(output[None], state)
             query = query[0]  # (B, channels)
-            logits = (items * query[owner]).sum(1) + log_count  # (m,)
+            logits = (items * query.index_select(0, owner)).sum(1) + log_count  # (m,)
             weight = ragged_softmax(logits, owner, sets)
             readout = torch.zeros_like(query).index_add(0, owner, weight[:, None] * items)  # (B, channels)
             output = torch.cat([query, readout], 1)
@@ -110,4 +113,4 @@ def ragged_softmax(logits: Tensor, owner: Tensor, sets: int) -> Tensor:
     largest = logits.new_full((sets, *logits.shape[1:]), -torch.inf).scatter_reduce(0, place, logits.detach(), "amax")
     weight = (logits - largest[owner]).exp()
     total = logits.new_zeros(sets, *logits.shape[1:]).index_add(0, owner, weight)
-    return weight / total[owner]
+    return weight / total.index_select(0, owner)
