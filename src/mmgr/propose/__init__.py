@@ -10,7 +10,7 @@ from pyproj import CRS
 
 from mmgr.config import Config, load_config, parse_config
 from mmgr.errors import ConfigError
-from mmgr.files import write_text
+from mmgr.files import check_place, write_text
 from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER
 from mmgr.pois import check_overlap, known_shapes, read_pois, settle_outside
 from mmgr.propose.columns import quoted
@@ -56,12 +56,15 @@ def init(
         If ``path`` is there already, or neither images nor POIs are given.
     InputError
         If a file is missing, empty, or of a form that cannot be used, or the POIs lie elsewhere.
+    StorageError
+        If the folder of ``path`` cannot be made or written.
     """
     path = Path(path)
     if images is None and pois is None:
         raise ConfigError("there is nothing to learn from: give images, POIs, or both (--images, --pois).")
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already; remove it, choose another --config, or pass --force.")
+    check_place(path.parent, instead="choose another --config")
     label_paths = [labels] if isinstance(labels, str | Path) else list(labels)
     facts = None if images is None else look_at_images(Path(images))
     name = path.resolve().parent.name
