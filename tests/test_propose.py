@@ -14,10 +14,12 @@ import shapely
 from affine import Affine
 
 import mmgr
+from mmgr.config.names import check_task_names
 from mmgr.errors import ConfigError, InputError, LabelError, PoiError
 from mmgr.propose import labels
 from mmgr.propose.images import look_at_images
 from mmgr.propose.labels import label_entries
+from mmgr.propose.names import own_names
 from mmgr.propose.pois import pois_section
 
 if TYPE_CHECKING:
@@ -326,6 +328,55 @@ class TestLabels:
         (tmp_path / "population.tif").write_text("words")
         with pytest.raises(LabelError, match="cannot be read as a raster"):
             label_entries(tmp_path / "population.tif", "population.tif")
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("named", "expected"),
+        [
+            ([("population", "a.gpkg"), ("jobs", "a.gpkg")], ["population", "jobs"]),
+            ([("population", "a.gpkg"), ("population", "b.gpkg")], ["population_a", "population_b"]),
+            (
+                [("population", "a.gpkg"), ("jobs", "b.gpkg"), ("population", "b.gpkg"), ("population", "c.gpkg")],
+                ["population_a", "jobs", "population_b", "population_c"],
+            ),
+            (
+                [("population", "population 2010.gpkg"), ("population", "population 2020.gpkg")],
+                ["population_2010", "population_2020"],
+            ),
+            (
+                [("population", "west/census.gpkg"), ("population", "east/census.gpkg"), ("population", "b.gpkg")],
+                ["population_census_west", "population_census_east", "population_b_here"],
+            ),
+            ([("pop", "west/pop.tif"), ("pop", "east/pop.tif")], ["pop_west", "pop_east"]),
+            ([("pop", "x/west/pop.tif"), ("pop", "y/west/pop.tif")], ["pop_west", "pop_west_2"]),
+            ([("pop", "a.gpkg"), ("pop", "a.gpkg"), ("pop_2", "a.gpkg")], ["pop", "pop_3", "pop_2"]),
+            ([("pop", "a.gpkg"), ("pop", "b.gpkg"), ("pop_a", "c.gpkg")], ["pop_a_here", "pop_b_here", "pop_a"]),
+            ([("pop", "lower.gpkg"), ("pop", "upper.gpkg")], ["pop_lower_label", "pop_upper_label"]),
+        ],
+    )
+    def test_tasks_of_one_name_are_told_apart(
+        self, tmp_path: Path, named: list[tuple[str, str]], expected: list[str]
+    ) -> None:
+        found = own_names([(name, tmp_path / "here" / path) for name, path in named])
+        assert found == expected
+        check_task_names(found)
+
+    def test_files_with_the_same_columns_are_tasks_of_one_configuration(self, city: City) -> None:
+        for name in ("a", "b"):
+            squares = [shapely.box(9 + i / 100, 36, 9.01 + i / 100, 36.01) for i in range(4)]
+            table = gpd.GeoDataFrame(
+                {"population": [1, 2, 3, 4], "2020 jobs": [4, 5, 6, 7], "Class": list("xyxy")},
+                geometry=squares,
+                crs=4326,
+            )
+            table.to_file(city.folder / f"{name}.gpkg")
+        files = [city.folder / "a.gpkg", city.folder / "b.gpkg"]
+        config = mmgr.init(images=city.images, labels=files, path=city.folder / "city.yaml")
+        assert {task.name: task.path.name for task in config.tasks} == {
+            "population_a": "a.gpkg", "2020_jobs_a": "a.gpkg", "a": "a.gpkg",
+            "2020_jobs_b": "b.gpkg", "population_b": "b.gpkg", "b": "b.gpkg",
+        }  # fmt: skip
 
 
 def test_a_configuration_is_never_overwritten_unasked(city: City) -> None:

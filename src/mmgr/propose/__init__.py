@@ -15,7 +15,7 @@ from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER
 from mmgr.pois import check_overlap, known_shapes, read_pois, settle_outside
 from mmgr.propose.columns import quoted
 from mmgr.propose.images import ImageryFacts, images_section, look_at_images
-from mmgr.propose.labels import label_entries
+from mmgr.propose.labels import task_entries
 from mmgr.propose.pois import placed_pois_section
 from mmgr.propose.regions import regions_over_pois
 from mmgr.regions import make_regions_over
@@ -111,8 +111,7 @@ def _check_pois(text: str, path: Path, facts: ImageryFacts | None) -> None:
 def _tasks_section(labels: Sequence[tuple[Path, str]]) -> list[str]:
     """Write the lines of `tasks`, from each file of labels and the path that is shown."""
     if labels:
-        entries = [line for path, shown in labels for line in label_entries(path, shown)]
-        return ["# What is to be mapped, from labels.", "tasks:", *entries]
+        return ["# What is to be mapped, from labels.", "tasks:", *task_entries(labels)]
     return [
         "# Without labels there are embeddings and their map, but no scores. For labels:",
         "# tasks:",
