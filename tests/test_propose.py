@@ -15,7 +15,7 @@ from affine import Affine
 
 import mmgr
 from mmgr.config.names import check_task_names
-from mmgr.errors import ConfigError, InputError, LabelError, PoiError
+from mmgr.errors import ConfigError, ImageryError, InputError, LabelError, PoiError
 from mmgr.propose import labels
 from mmgr.propose.images import look_at_images
 from mmgr.propose.labels import label_entries
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 def section(lines: list[str]) -> str:
     return "\n".join(lines)
+
+
+def write_image(path: Path, count: int, **more: str) -> None:
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "width": 256, "height": 256, "crs": 32632}
+    with rasterio.open(path, "w", **profile, **more, transform=Affine(1, 0, 500_000, 0, -1, 4_000_000)) as target:
+        target.write(np.full((count, 256, 256), 90, np.uint8))
 
 
 class TestImages:
@@ -55,6 +61,32 @@ class TestImages:
         assert config.regions.pixels == 64
         assert config.pretrain.recipe == "simclr"
         assert "2019, 2021" in (tmp_path / "city.yaml").read_text()
+
+    @pytest.mark.parametrize(
+        ("count", "more", "bands"),
+        [(1, {}, (1,)), (2, {}, (1, 2)), (2, {"alpha": "yes"}, (1,)), (4, {"alpha": "yes"}, (1, 2, 3))],
+    )
+    def test_images_of_fewer_bands_are_taken_as_they_are(
+        self, tmp_path: Path, count: int, more: dict[str, str], bands: tuple[int, ...]
+    ) -> None:
+        write_image(tmp_path / "a.tif", count, **more)
+        config = mmgr.init(images=tmp_path / "a.tif", path=tmp_path / "city.yaml")
+        assert config.images is not None
+        assert config.images.bands == bands
+        assert ("red, green, blue" in (tmp_path / "city.yaml").read_text()) == (len(bands) == 3)
+
+    def test_one_image_of_fewer_bands_does_not_decide_for_the_others(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.tif", 1)
+        write_image(tmp_path / "b.tif", 3)
+        with pytest.raises(ImageryError, match=r"a\.tif has 1 band, .* or move the file elsewhere"):
+            look_at_images(tmp_path)
+
+    def test_a_palette_is_no_band_of_light(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.tif", 1)
+        with rasterio.open(tmp_path / "a.tif", "r+") as target:
+            target.write_colormap(1, {0: (0, 0, 0), 90: (250, 0, 0)})
+        with pytest.raises(ImageryError, match="expand its palette"):
+            look_at_images(tmp_path)
 
     def test_real_places_are_scattered(self, shared_data: Path) -> None:
         facts = look_at_images(shared_data / "california" / "images" / "chico")
