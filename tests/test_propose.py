@@ -313,6 +313,14 @@ class TestLabels:
         assert "column: people" in text
         assert "county" not in text
 
+    def test_amounts_that_a_file_holds_as_text_are_amounts(self, tmp_path: Path) -> None:
+        squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
+        table = {"tract": ["001", "002", "003", "004"], "people": ["10", "20.5", "", None]}
+        gpd.GeoDataFrame(table, geometry=squares, crs=32632).to_file(tmp_path / "census.gpkg")
+        text = section(label_entries(tmp_path / "census.gpkg", "census.gpkg"))
+        assert "kind: polygon_total" in text
+        assert "column: people\n    id: tract" in text
+
     @pytest.mark.parametrize("palette", [True, False])
     def test_a_raster_of_classes_has_a_palette_or_a_telling_name(self, tmp_path: Path, *, palette: bool) -> None:
         path = tmp_path / ("worldcover.tif" if palette else "land_use.tif")

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 
 from mmgr.errors import LabelError
 from mmgr.files import existing_file
+from mmgr.plain import are_plain, plain_numbers
 from mmgr.pois.points import is_vector
 from mmgr.propose.columns import coordinate_columns, identity_column, looks_like_category, most_common, quoted
 from mmgr.propose.names import own_names, task_name
@@ -86,10 +87,17 @@ def label_entries(path: Path, shown_path: str) -> list[str]:
         table = read_table(path, what="labels")
         return _points(path, shown_path, table, coordinate_columns(path, table))
     frame = read_vector(path, what="labels")
-    table = pd.DataFrame(frame.drop(columns=frame.geometry.name))
+    table = _with_numbers(pd.DataFrame(frame.drop(columns=frame.geometry.name)))
     if frame.geom_type.isin(["Point", "MultiPoint"]).mean() > 0.5:
         return _points(path, shown_path, table, [])
     return _polygons(path, shown_path, table)
+
+
+def _with_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which text that holds numbers, of columns named like amounts or rates, is read as these."""
+    texts = [name for name in table.select_dtypes(exclude="number") if _has_word(str(name), TOTAL_WORDS + RATE_WORDS)]
+    plain = [name for name in texts if table[name].notna().any() and are_plain(table[name].dropna()).all()]
+    return table.assign(**{str(name): plain_numbers(table[name]) for name in plain})
 
 
 def _raster(path: Path, shown_path: str) -> list[str]:
