@@ -75,6 +75,16 @@ class TestImages:
         assert config.images.bands == bands
         assert ("red, green, blue" in (tmp_path / "city.yaml").read_text()) == (len(bands) == 3)
 
+    def test_a_value_that_looks_like_no_image_is_proposed(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write_image(tmp_path / "a.tif", 3)
+        with rasterio.open(tmp_path / "a.tif", "r+") as target:
+            target.write(np.zeros((3, 128, 256), np.uint8), window=((0, 128), (0, 256)))
+        mmgr.init(images=tmp_path / "a.tif", path=tmp_path / "city.yaml")
+        assert "50 % of the sampled pixels" in caplog.text
+        assert "# nodata: 0                 # 50 % of a.tif is that" in (tmp_path / "city.yaml").read_text()
+
     def test_one_image_of_fewer_bands_does_not_decide_for_the_others(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.tif", 1)
         write_image(tmp_path / "b.tif", 3)

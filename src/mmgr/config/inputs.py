@@ -25,7 +25,10 @@ class Images(Section):
     """Values that become 0 and 255; by default 8-bit images stay as they are and others are
     stretched between the 2nd and 98th percentile of a sample."""
     nodata: float | None = None
-    """A value that means "no image here", where the files do not say so themselves."""
+    """A value that means "no image here", where the files do not say so themselves. A warning tells of values that look
+    like it: those that are usual, such as -9999, and 0 and the highest value of the type where more than 10 % of the
+    sampled pixels of a file are exactly that in all bands, or 1 % where they lie far outside all others, beyond 8
+    bits."""
     date: str | None = None
     """A regular expression whose first group is the date in a file's name; by default the first
     year or date found there. Images of different dates are views of the same region."""

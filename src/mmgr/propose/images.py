@@ -13,6 +13,7 @@ from mmgr.config import Images
 from mmgr.errors import RegionError
 from mmgr.imagery import Imagery, store_crs
 from mmgr.imagery.files import first_bands
+from mmgr.imagery.gaps import percent, written
 
 PATCH_PIXELS = 256
 """A cell of about this many pixels shows enough of a place, and few of its neighbours."""
@@ -102,7 +103,13 @@ def images_section(facts: ImageryFacts, shown_path: str) -> list[str]:
     if first.dtype != "uint8":
         lines.append("  # stretch: [0, 3000]        # values that become 0 and 255; percentiles 2 and 98 by default")
     if all(file.nodata is None for file in files):
-        lines.append("  # nodata: 0                 # set it if a value means that there is no image")
+        gap = max(facts.imagery.gaps, key=lambda gap: gap.share, default=None)
+        value, why = (
+            ("0", "set it if a value means that there is no image")
+            if gap is None
+            else (written(gap.value), f"{percent(gap)} % of {gap.file.path.name} is that: set it if there is no image")
+        )
+        lines.append(f"  # nodata: {value:<17} # {why}")
     return [*lines, "", *_regions_section(facts)]
 
 
