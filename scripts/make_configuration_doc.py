@@ -19,7 +19,8 @@ HEAD = """\
 # Settings of `city.yaml`
 
 Written by `scripts/make_configuration_doc.py` from `mmgr.config`; `mmgr init` writes a commented file. Paths
-are relative to the configuration's folder. A key that is not listed here is an error.
+are relative to the configuration's folder. A key that is not listed here is an error; one without
+a value is as if it were not there.
 """
 SECTIONS = {
     "": config.Config,

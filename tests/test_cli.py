@@ -723,6 +723,18 @@ class TestOutput:
         (city.folder / "output").mkdir(mode=0o500)
         assert_refused(mmgr("build", city_yaml), "no permission to write")
 
+    @pytest.mark.parametrize("below", ["", "/sub"])
+    def test_an_output_that_is_a_file_or_below_one(self, mmgr: Mmgr, city: City, city_yaml: Path, below: str) -> None:
+        taken = city.folder / "taken.geojson"
+        taken.touch()
+        change(city_yaml, "output: output", f"output: taken.geojson{below}")
+        for words in (("build", city_yaml), ("run", city_yaml), ("run", "--dry-run", city_yaml)):
+            assert_refused(mmgr(*words), f"{taken} is no folder", "choose another `output`")
+        assert_refused(mmgr("demo", "--output", f"{taken}{below}"), f"{taken} is no folder")
+        assert_refused(mmgr("synth", f"{taken}/a", "--regions", 9), f"{taken} is no folder", "name another folder")
+        named = ("init", "--images", city.images, "--config", f"{taken}{below}/a.yaml")
+        assert_refused(mmgr(*named), f"{taken} is no folder", "choose another --config")
+
     def test_info_of_nothing_of_ours(self, mmgr: Mmgr, city: City) -> None:
         assert_refused(mmgr("info", city.folder), "no artefact of MMGR")
         assert_refused(mmgr("info", city.folder / "nothing"), "does not exist")

@@ -108,6 +108,71 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, expected: str
     assert expected in str(caught.value)
 
 
+TASK = "tasks:\n- {name: a, path: b, kind: raster_sum}\n"
+A_LIST = "needs a list: a line `- ...` for each item, or [..., ...]"
+KEYS = "needs keys with values: a line `key: value` for each"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("pois:\n  sources: file.csv\n", f"city.yaml:7: `pois.sources`: {A_LIST} (got 'file.csv')"),
+        ("tasks: {name: a}\n", f"city.yaml:6: `tasks`: {A_LIST}"),
+        ("tasks: [population]\n", f"city.yaml:6: `tasks.0`: {KEYS} (got 'population')"),
+        ("tasks:\n-\n", f"city.yaml:7: `tasks.0`: {KEYS} (got None)"),
+        ("pois: a.csv\n", f"city.yaml:6: `pois`: {KEYS} (got 'a.csv')"),
+        ("pois: {sources: [a.csv]}\n", "`pois.sources.0`: needs keys with values, such as `path: FILE` (got 'a.csv')"),
+        (f"{POIS[:-1]}, context: 300}}\n", f"`pois.context`: must be 'auto'; or {A_LIST} (got 300)"),
+        (TASK.replace("name: a", "name: Größe 1"), "`_` and `-` alone, such as Groe_1 (got 'Größe 1')"),
+        (TASK.replace("name: a", "name: 人口"), "such as my_task (got"),
+        ("name: true\n", "city.yaml:6: `name`: needs a text; put it in quotes (got True)"),
+        ("seed: many\n", "`seed`: needs a whole number (got 'many')"),
+        ("seed: 1.5\n", "`seed`: needs a whole number (got 1.5)"),
+        ("evaluate: {block: 2 km}\n", "`evaluate.block`: needs a number (got '2 km')"),
+        ("evaluate: {folds: 1}\n", "`evaluate.folds`: must be at least 2 (got 1)"),
+        ("evaluate: {block: 0}\n", "`evaluate.block`: must be above 0 (got 0)"),
+        ("evaluate: {probes: []}\n", "`evaluate.probes`: has 0 values, and needs 1 or more"),
+        ("categories: {level_weights: [1]}\n", "`categories.level_weights` has only 1 of the values that it needs"),
+        ("categories: {level_weights: [1, 2, 3]}\n", "`categories.level_weights`: has 3 values, and takes 2"),
+        ("pretrain: {tensorboard: perhaps}\n", "`pretrain.tensorboard`: needs true or false (got 'perhaps')"),
+        ("output: [a]\n", "`output`: needs a path"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_told_in_plain_words(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, MINIMAL + text))
+    assert expected in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("key", ["tasks", "evaluate", "pretrain", "notes", "seed", "output", "pois", "finetune"])
+def test_a_key_of_which_all_is_commented_out_is_as_if_it_were_not_there(tmp_path: Path, key: str) -> None:
+    config = load_config(write(tmp_path, MINIMAL + f"{key}:\n#  - {{a: 1}}\n"))
+    assert config == load_config(write(tmp_path, MINIMAL))
+
+
+def test_a_section_that_is_needed_is_missing_where_it_is_empty(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`regions` is missing"):
+        load_config(write(tmp_path, "images: {path: a}\nregions:\n"))
+    with pytest.raises(ConfigError, match="unknown key `evaluat`"):
+        load_config(write(tmp_path, MINIMAL + "evaluat:\n"))
+
+
+def test_a_number_or_date_is_the_text_that_was_written_where_one_is_wanted(tmp_path: Path) -> None:
+    text = MINIMAL + "name: 2024-01-30\noutput: 010\nnotes: [1.50, a]\n"
+    text += "tasks:\n- {name: 2020, path: b, kind: polygon_total, column: 2020, classes: {1: 1.0}}\n"
+    config = load_config(write(tmp_path, text))
+    assert (config.name, config.output, config.notes) == ("2024-01-30", tmp_path / "010", ("1.50", "a"))
+    assert (config.tasks[0].name, config.tasks[0].column, config.tasks[0].classes) == ("2020", "2020", {"1": "1.0"})
+
+
+def test_a_number_is_an_epsg_code_where_a_crs_is_wanted(tmp_path: Path) -> None:
+    pois = POIS.replace("kind", "kind, crs: '4326'")
+    config = load_config(write(tmp_path, f"regions: {{size: 9, crs: 32648}}\n{pois}\n"))
+    assert config.regions.crs == "EPSG:32648"
+    assert config.pois.sources[0].crs == "EPSG:4326"
+
+
 def test_a_list_is_not_called_short_for_a_wrong_item(tmp_path: Path) -> None:
     for probes, lines in (("[rigde]", 1), ("[]", 1), ("[rigde, knm]", 2)):
         with pytest.raises(ConfigError) as caught:

@@ -46,6 +46,49 @@ def test_names_of_rows_without_a_name_of_their_column_are_no_cells(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["103,82", "-0,5", "7", "1,5E3"], [103.82, -0.5, 7, 1500]),
+        (["0,234", "1,234", ""], [0.234, 1.234, None]),
+        (["1234,567", "NA"], [1234.567, None]),
+        (["1,234", "12,345"], ["1,234", "12,345"]),  # thousands as likely
+        (["1,5", "many"], ["1,5", "many"]),
+        (["1,5", "1,2,3"], ["1,5", "1,2,3"]),
+        (["1.234,5", "2,5"], ["1.234,5", "2,5"]),
+        (["1", "2"], [1, 2]),
+        (["1.5", "2"], [1.5, 2]),
+    ],
+)
+def test_a_decimal_comma_is_read_beside_semicolons(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: list[str], expected: list[object]
+) -> None:
+    path = tmp_path / "pois.csv"
+    path.write_text("kind;lon\n" + "".join(f"bar;{row}\n" for row in rows), encoding="utf-8")
+    with caplog.at_level("INFO", "mmgr"):
+        column = read_table(path, what="POIs")["lon"]
+    assert column.astype(object).where(column.notna(), None).tolist() == expected
+    assert ("decimal commas are read in `lon`" in caplog.text) == (isinstance(expected[0], float) and "," in rows[0])
+
+
+@pytest.mark.parametrize(("third", "expected"), [("7", 1.234), ("0,5", 1.234), ("0.5", "1,234")])
+def test_what_may_be_thousands_is_read_as_its_neighbours_are(tmp_path: Path, third: str, expected: float | str) -> None:
+    path = tmp_path / "pois.csv"
+    path.write_text(f"lon;lat;third\n9,18;1,234;{third}\n9,2;2,345;{third}\n", encoding="utf-8")
+    table = read_table(path, what="POIs")
+    assert table["lon"].tolist() == [9.18, 9.2]
+    assert table["lat"][0] == expected
+
+
+def test_names_with_commas_stay_names_and_other_separators_have_points(tmp_path: Path) -> None:
+    path = tmp_path / "pois.csv"
+    path.write_text("kind;lon\n1,2;1,5\n3,4;2,5\n", encoding="utf-8")
+    assert read_table(path, names=["kind"], what="POIs").to_dict("list") == {"kind": ["1,2", "3,4"], "lon": [1.5, 2.5]}
+    assert read_table(path, texts=["lon"], what="POIs")["lon"].tolist() == ["1,5", "2,5"]
+    path.write_text("kind\tlon\nbar\t1,5\n", encoding="utf-8")
+    assert read_table(path, what="POIs")["lon"].tolist() == ["1,5"]
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "is empty"),

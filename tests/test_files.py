@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,19 @@ import pytest
 from mmgr import files
 from mmgr.errors import ArtefactError, BusyError, ConfigError, InputError, StorageError
 from mmgr.files import (
+    check_place,
     check_replaceable,
     exclusive,
     existing_file,
     explained_writes,
     fingerprint,
+    make_folder,
     read_json,
     remove_tree,
     settings_hash,
     write_aside,
     write_json,
+    write_text,
 )
 
 
@@ -77,6 +81,61 @@ class TestWriteAside:
     def test_other_errors_pass(self, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="something else"), explained_writes(tmp_path):
             raise RuntimeError("something else")
+
+
+def refuse(number: int) -> Callable[..., None]:
+    """Return a call that the operating system refuses."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refused
+
+
+class TestPlace:
+    """A folder that cannot be written is named, with what is in the way."""
+
+    def test_a_file_in_its_place(self, tmp_path: Path) -> None:
+        (tmp_path / "pois.csv").touch()
+        for use in (make_folder, check_place, lambda path: exclusive(path).__enter__()):
+            with pytest.raises(StorageError, match=r"pois\.csv is no folder; choose another `output`"):
+                use(tmp_path / "pois.csv")
+
+    def test_a_file_above_it(self, tmp_path: Path) -> None:
+        (tmp_path / "pois.csv").touch()
+        for use in (make_folder, check_place, lambda path: write_json(path / "a.json", 1)):
+            with pytest.raises(StorageError, match=r"pois\.csv is no folder, and \S+b would lie in it; choose another"):
+                use(tmp_path / "pois.csv" / "a" / "b")
+
+    def test_a_link_to_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+        with pytest.raises(StorageError, match="gone is no folder"):
+            make_folder(tmp_path / "gone")
+
+    @pytest.mark.parametrize(
+        ("number", "words"),
+        [(errno.EROFS, "lies on a read-only file system"), (errno.ENOENT, "cannot be made or written"),
+         (errno.EACCES, "no permission to write"), (errno.ENOSPC, "no room")],
+    )  # fmt: skip
+    def test_what_the_system_refuses(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+    ) -> None:
+        monkeypatch.setattr(Path, "mkdir", refuse(number))
+        with pytest.raises(StorageError, match=words) as caught:
+            make_folder(tmp_path / "a")
+        assert str(tmp_path / "a") in str(caught.value)
+
+    def test_a_folder_that_is_there_and_read_only(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tempfile.mkdtemp", refuse(errno.EROFS))
+        with pytest.raises(StorageError, match="read-only file system; choose another `output`"):
+            write_text(tmp_path / "a", "new")
+
+    def test_a_check_says_it_before_anything_is_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        check_place(tmp_path / "a" / "b")
+        assert not names(tmp_path)
+        monkeypatch.setattr("os.access", lambda *_: False)
+        with pytest.raises(StorageError, match=r"may not be written by you, and \S+b would lie in it; name another"):
+            check_place(tmp_path / "a" / "b", instead="name another")
 
 
 class TestReplaceable:

@@ -14,10 +14,12 @@ import shapely
 from affine import Affine
 
 import mmgr
-from mmgr.errors import ConfigError, InputError, LabelError, PoiError
+from mmgr.config.names import check_task_names
+from mmgr.errors import ConfigError, ImageryError, InputError, LabelError, PoiError
 from mmgr.propose import labels
 from mmgr.propose.images import look_at_images
 from mmgr.propose.labels import label_entries
+from mmgr.propose.names import own_names
 from mmgr.propose.pois import pois_section
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 def section(lines: list[str]) -> str:
     return "\n".join(lines)
+
+
+def write_image(path: Path, count: int, **more: str) -> None:
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "width": 256, "height": 256, "crs": 32632}
+    with rasterio.open(path, "w", **profile, **more, transform=Affine(1, 0, 500_000, 0, -1, 4_000_000)) as target:
+        target.write(np.full((count, 256, 256), 90, np.uint8))
 
 
 class TestImages:
@@ -53,6 +61,42 @@ class TestImages:
         assert config.regions.pixels == 64
         assert config.pretrain.recipe == "simclr"
         assert "2019, 2021" in (tmp_path / "city.yaml").read_text()
+
+    @pytest.mark.parametrize(
+        ("count", "more", "bands"),
+        [(1, {}, (1,)), (2, {}, (1, 2)), (2, {"alpha": "yes"}, (1,)), (4, {"alpha": "yes"}, (1, 2, 3))],
+    )
+    def test_images_of_fewer_bands_are_taken_as_they_are(
+        self, tmp_path: Path, count: int, more: dict[str, str], bands: tuple[int, ...]
+    ) -> None:
+        write_image(tmp_path / "a.tif", count, **more)
+        config = mmgr.init(images=tmp_path / "a.tif", path=tmp_path / "city.yaml")
+        assert config.images is not None
+        assert config.images.bands == bands
+        assert ("red, green, blue" in (tmp_path / "city.yaml").read_text()) == (len(bands) == 3)
+
+    def test_a_value_that_looks_like_no_image_is_proposed(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write_image(tmp_path / "a.tif", 3)
+        with rasterio.open(tmp_path / "a.tif", "r+") as target:
+            target.write(np.zeros((3, 128, 256), np.uint8), window=((0, 128), (0, 256)))
+        mmgr.init(images=tmp_path / "a.tif", path=tmp_path / "city.yaml")
+        assert "50 % of the sampled pixels" in caplog.text
+        assert "# nodata: 0                 # 50 % of a.tif is that" in (tmp_path / "city.yaml").read_text()
+
+    def test_one_image_of_fewer_bands_does_not_decide_for_the_others(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.tif", 1)
+        write_image(tmp_path / "b.tif", 3)
+        with pytest.raises(ImageryError, match=r"a\.tif has 1 band, .* or move the file elsewhere"):
+            look_at_images(tmp_path)
+
+    def test_a_palette_is_no_band_of_light(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.tif", 1)
+        with rasterio.open(tmp_path / "a.tif", "r+") as target:
+            target.write_colormap(1, {0: (0, 0, 0), 90: (250, 0, 0)})
+        with pytest.raises(ImageryError, match="expand its palette"):
+            look_at_images(tmp_path)
 
     def test_real_places_are_scattered(self, shared_data: Path) -> None:
         facts = look_at_images(shared_data / "california" / "images" / "chico")
@@ -288,6 +332,14 @@ class TestLabels:
         assert "column: people" in text
         assert "county" not in text
 
+    def test_amounts_that_a_file_holds_as_text_are_amounts(self, tmp_path: Path) -> None:
+        squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
+        table = {"tract": ["001", "002", "003", "004"], "people": ["10", "20.5", "", None]}
+        gpd.GeoDataFrame(table, geometry=squares, crs=32632).to_file(tmp_path / "census.gpkg")
+        text = section(label_entries(tmp_path / "census.gpkg", "census.gpkg"))
+        assert "kind: polygon_total" in text
+        assert "column: people\n    id: tract" in text
+
     @pytest.mark.parametrize("palette", [True, False])
     def test_a_raster_of_classes_has_a_palette_or_a_telling_name(self, tmp_path: Path, *, palette: bool) -> None:
         path = tmp_path / ("worldcover.tif" if palette else "land_use.tif")
@@ -335,6 +387,55 @@ class TestLabels:
         (tmp_path / "population.tif").write_text("words")
         with pytest.raises(LabelError, match="cannot be read as a raster"):
             label_entries(tmp_path / "population.tif", "population.tif")
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("named", "expected"),
+        [
+            ([("population", "a.gpkg"), ("jobs", "a.gpkg")], ["population", "jobs"]),
+            ([("population", "a.gpkg"), ("population", "b.gpkg")], ["population_a", "population_b"]),
+            (
+                [("population", "a.gpkg"), ("jobs", "b.gpkg"), ("population", "b.gpkg"), ("population", "c.gpkg")],
+                ["population_a", "jobs", "population_b", "population_c"],
+            ),
+            (
+                [("population", "population 2010.gpkg"), ("population", "population 2020.gpkg")],
+                ["population_2010", "population_2020"],
+            ),
+            (
+                [("population", "west/census.gpkg"), ("population", "east/census.gpkg"), ("population", "b.gpkg")],
+                ["population_census_west", "population_census_east", "population_b_here"],
+            ),
+            ([("pop", "west/pop.tif"), ("pop", "east/pop.tif")], ["pop_west", "pop_east"]),
+            ([("pop", "x/west/pop.tif"), ("pop", "y/west/pop.tif")], ["pop_west", "pop_west_2"]),
+            ([("pop", "a.gpkg"), ("pop", "a.gpkg"), ("pop_2", "a.gpkg")], ["pop", "pop_3", "pop_2"]),
+            ([("pop", "a.gpkg"), ("pop", "b.gpkg"), ("pop_a", "c.gpkg")], ["pop_a_here", "pop_b_here", "pop_a"]),
+            ([("pop", "lower.gpkg"), ("pop", "upper.gpkg")], ["pop_lower_label", "pop_upper_label"]),
+        ],
+    )
+    def test_tasks_of_one_name_are_told_apart(
+        self, tmp_path: Path, named: list[tuple[str, str]], expected: list[str]
+    ) -> None:
+        found = own_names([(name, tmp_path / "here" / path) for name, path in named])
+        assert found == expected
+        check_task_names(found)
+
+    def test_files_with_the_same_columns_are_tasks_of_one_configuration(self, city: City) -> None:
+        for name in ("a", "b"):
+            squares = [shapely.box(9 + i / 100, 36, 9.01 + i / 100, 36.01) for i in range(4)]
+            table = gpd.GeoDataFrame(
+                {"population": [1, 2, 3, 4], "2020 jobs": [4, 5, 6, 7], "Class": list("xyxy")},
+                geometry=squares,
+                crs=4326,
+            )
+            table.to_file(city.folder / f"{name}.gpkg")
+        files = [city.folder / "a.gpkg", city.folder / "b.gpkg"]
+        config = mmgr.init(images=city.images, labels=files, path=city.folder / "city.yaml")
+        assert {task.name: task.path.name for task in config.tasks} == {
+            "population_a": "a.gpkg", "2020_jobs_a": "a.gpkg", "a": "a.gpkg",
+            "2020_jobs_b": "b.gpkg", "population_b": "b.gpkg", "b": "b.gpkg",
+        }  # fmt: skip
 
 
 def test_a_configuration_is_never_overwritten_unasked(city: City) -> None:

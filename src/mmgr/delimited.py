@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -25,6 +25,10 @@ _WINDOWS = re.compile(rb"[\x80-\x9f]")
 """Bytes that are dashes, quotes and the euro in Windows-1252, and control characters, which no text has, in Latin-1."""
 _NOT_WINDOWS = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 """Bytes that are nothing in Windows-1252."""
+_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?([eE][+-]?\d+)?\s*", re.ASCII)
+"""A number with a decimal comma, or a whole one."""
+_THOUSANDS = re.compile(r"\s*[+-]?([1-9]\d{0,2},\d{3}|\d+)\s*", re.ASCII)
+"""A number whose comma may part thousands, or a whole one."""
 
 
 def read_csv(path: Path, *, names: Sequence[str], texts: Sequence[str] = (), what: str) -> pd.DataFrame:
@@ -49,10 +53,10 @@ def read_csv(path: Path, *, names: Sequence[str], texts: Sequence[str] = (), wha
         frame = _parsed(path, separator, encoding, trailing=trailing, texts=texts)
         gaps = [name for name in names if name in frame and _is_text_with_gaps(frame[name])]
         # numbers need the words for a missing value, so only columns that hold text are read without
-        if not gaps:
-            return frame
-        plain = _parsed(path, separator, encoding, trailing=trailing, words=True)
-        return _with_words(frame, plain, gaps, path, what)
+        if gaps:
+            plain = _parsed(path, separator, encoding, trailing=trailing, words=True)
+            frame = _with_words(frame, plain, gaps, path, what)
+        return _with_decimal_commas(frame, {*names, *texts}, path, what) if separator == ";" else frame
     except pd.errors.EmptyDataError:
         raise InputError(f"{what}: {path} holds no table; it needs a line of column names, and rows.") from None
     except pd.errors.ParserError as error:
@@ -92,7 +96,7 @@ def _ends_in_separators(path: Path, separator: str, encoding: str) -> bool:
 
 
 def _is_text_with_gaps(column: pd.Series[Any]) -> bool:
-    return bool(column.isna().any()) and pd.api.types.infer_dtype(column, skipna=True) == "string"
+    return bool(column.isna().any()) and _is_text(column)
 
 
 def _with_words(frame: pd.DataFrame, plain: pd.DataFrame, texts: list[str], path: Path, what: str) -> pd.DataFrame:
@@ -106,6 +110,34 @@ def _with_words(frame: pd.DataFrame, plain: pd.DataFrame, texts: list[str], path
             )  # fmt: skip
             frame[name] = plain[name]
     return frame
+
+
+def _with_decimal_commas(frame: pd.DataFrame, kept: Collection[str], path: Path, what: str) -> pd.DataFrame:
+    """Read columns as numbers that are written with a decimal comma, as much of Europe does beside semicolons.
+
+    Each cell of such a column is a number, and one at least can be no other: of 1,234 a comma may part thousands, of
+    0,234 and 1,23 it may not. Columns in which all may are read so beside one that is sure, where no column has points.
+    """
+    texts = [name for name in frame.columns.difference(list(kept), sort=False) if _is_text(frame[name])]
+    commas = [name for name in texts if _all(frame[name], _COMMA) and frame[name].str.contains(",").any()]
+    sure = [name for name in commas if not _all(frame[name], _THOUSANDS)]
+    points = any((column.dropna() % 1 != 0).any() for _, column in frame.select_dtypes("float").items())
+    numbers = sure if points else commas if sure else []
+    if not numbers:
+        return frame
+    log.info(
+        "%s: %s: decimal commas are read in %s",
+        what, path, ", ".join(f"`{name}`" for name in numbers[:_SHOWN]) + (", ..." if len(numbers) > _SHOWN else ""),
+    )  # fmt: skip
+    return frame.assign(**{name: pd.to_numeric(frame[name].str.strip().str.replace(",", ".")) for name in numbers})
+
+
+def _is_text(column: pd.Series[Any]) -> bool:
+    return pd.api.types.infer_dtype(column, skipna=True) == "string"
+
+
+def _all(column: pd.Series[Any], form: re.Pattern[str]) -> bool:
+    return all(form.fullmatch(cell) for cell in column.dropna())
 
 
 def _encoding(path: Path) -> str:

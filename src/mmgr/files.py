@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 WHOLE_FILE_BYTES = 64 * 2**20
 """Files up to this size are hashed whole; larger ones by size, date, head and tail."""
 
+ANOTHER = "choose another `output`"
+"""What to do where a folder cannot be written."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ROOM_WORDS = ("no space left", "disk quota exceeded", "file too large")
 
@@ -35,10 +37,10 @@ def write_aside(path: Path) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        If the disk is full or the folder cannot be written, or a file is to take the place of a folder.
+        If the disk is full or the folder cannot be made or written, or a file is to take the place of a folder.
     """
-    with explained_writes(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    with _explained_place(path.parent):
         handle = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         # the name keeps its suffix: some writers choose the format by it
@@ -121,8 +123,59 @@ def explained_writes(path: Path) -> Iterator[None]:
                 "nothing was left half-written under a final name."
             ) from error
         if isinstance(error, PermissionError):
-            raise StorageError(f"no permission to write {path}; choose another `output` folder.") from error
+            raise StorageError(f"no permission to write {path}; {ANOTHER} folder.") from error
+        if isinstance(error, OSError) and error.errno == errno.EROFS:
+            raise StorageError(f"{path} lies on a read-only file system; {ANOTHER} folder.") from error
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is not there yet.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made: names what is in the way, or what the system says.
+    """
+    with _explained_place(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _explained_place(folder: Path) -> Iterator[None]:
+    """Turn any refusal of the operating system into an error that says why nothing can be written there."""
+    try:
+        with explained_writes(folder):
+            yield
+    except OSError as error:
+        check_place(folder)
+        why = error.strerror or error
+        raise StorageError(f"{folder} cannot be made or written ({why}); {ANOTHER} folder.") from error
+
+
+def check_place(folder: Path, *, instead: str = f"{ANOTHER} folder") -> None:
+    """Check that a folder could be written, or made and written; nothing is written to learn that.
+
+    Parameters
+    ----------
+    folder
+        That is to be written.
+    instead
+        What can be done where it cannot.
+
+    Raises
+    ------
+    StorageError
+        If something that is no folder is in the way, or what is there may not be written.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    wanted = "" if there == folder else f", and {folder} would lie in it"
+    if not there.is_dir():
+        raise StorageError(f"{there} is no folder{wanted}; {instead}.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        why = "lies on a read-only file system" if read_only else "may not be written by you"
+        raise StorageError(f"{there} {why}{wanted}; {instead}.")
 
 
 def is_no_room(error: BaseException) -> bool:
@@ -260,9 +313,11 @@ def exclusive(folder: Path) -> Iterator[None]:
     ------
     BusyError
         If another process holds it.
+    StorageError
+        If it cannot be made or written.
     """
-    with explained_writes(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    with _explained_place(folder):
         stream = (folder / ".lock").open("a+", encoding="utf-8")
     with stream:
         try:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from mmgr.config import Config, Finetune, dump_config, load_config
 from mmgr.console import log
 from mmgr.errors import ConfigError
-from mmgr.files import exclusive, explained_writes, read_json, remove_tree, settings_hash, write_text
+from mmgr.files import check_place, exclusive, explained_writes, read_json, remove_tree, settings_hash, write_text
 from mmgr.layout import Layout
 from mmgr.processes import ALONE, Processes
 from mmgr.stages import Ledger, Stage, Status
@@ -269,7 +269,13 @@ class Run:
             self._do(stage, force=force)
 
     def plan(self) -> list[Status]:
-        """Say for each stage whether it would run, and why; nothing is written."""
+        """Say for each stage whether it would run, and why; nothing is written.
+
+        Raises
+        ------
+        StorageError
+            If one would run, and the output folder cannot be made or written.
+        """
         statuses: dict[str, Status] = {}
         for name in self.stages:
             status = self.ledger.status(name)
@@ -277,6 +283,9 @@ class Run:
             if waits and status.up_to_date:
                 status = Status(name, up_to_date=False, reason=f"`{waits[0]}` runs before it")
             statuses[name] = status
+        # results that are up to date may lie where nobody writes any more
+        if not all(status.up_to_date for status in statuses.values()):
+            check_place(self.layout.folder)
         return list(statuses.values())
 
     @property

@@ -37,7 +37,8 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a CSV (any usual separator, UTF-8, Windows-1252 or Latin-1) or Parquet table.
 
-    Words such as NA, None and null stand for a missing value, except in columns of names.
+    Words such as NA, None and null stand for a missing value, except in columns of names. Beside semicolons, numbers
+    may have a decimal comma.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def read(tmp_path: Path, task: Callable[..., Task]) -> Read:
         )
         path = tmp_path / "labels.gpkg"
         frame.to_file(path)
-        return read_units(task(path=path, id="name", **settings), regions)
+        return read_units(task(path=path, **{"id": "name"} | settings), regions)
 
     return call
 
@@ -263,6 +263,8 @@ def test_negative_amounts_are_refused_by_name(grid: Grid, read: Read) -> None:
     shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
     with pytest.raises(LabelError, match=r"negative or infinite: p3: -666666, p7: -1; empty them"):
         read(grid(10, 2), shapes, [0, 1, 2, -666666, 4, 5, 6, -1, 8, 9])
+    with pytest.raises(LabelError, match="negative or infinite: feature 1: -5; empty them"):
+        read(grid(10, 2), shapes, [-5, *range(9)], id=None)
     # rates may be negative
     assert len(read(grid(10, 2), shapes, np.arange(10) - 5.0, kind="polygon_rate", units="regions")) == 20
 
@@ -293,8 +295,32 @@ def test_skewed_rates_whose_scale_nobody_chose_are_told_of(
 
 
 def test_text_is_no_label(grid: Grid, read: Read) -> None:
-    with pytest.raises(LabelError, match=r"column `people` holds no numbers \(it has 'many', 'few'\)"):
+    words = (
+        r"column `people` holds no numbers \(it has 'many' in feature 1, 'few' in feature 2\); name a numeric column"
+    )
+    with pytest.raises(LabelError, match=words):
         read(grid(10, 2), boxes((0, 0, 500, 200), (500, 0, 900, 200)), ["many", "few"])
+
+
+def test_numbers_that_a_file_holds_as_text_are_read_and_told_of(
+    grid: Grid, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
+    texts = ["2047", " 12 ", "1.5e3", ".5", "7.", "0012", "+3", "9", "", None]
+    with caplog.at_level("INFO", "mmgr"):
+        found = read(grid(10, 2), shapes, texts, units="regions").values
+    np.testing.assert_array_equal(found, read(grid(10, 2), shapes, [2047, 12, 1500, 0.5, 7, 12, 3, 9, None, None],
+                                              units="regions").values)  # fmt: skip
+    assert caplog.text.count("column `people` holds its numbers as text; they are read as numbers") == 1
+
+
+@pytest.mark.parametrize("other", ["1,234", "n/a", "-", "nan", "inf", "1 234", "0x1f"])
+def test_text_among_numbers_is_named_with_its_feature(grid: Grid, read: Read, other: str) -> None:
+    shapes = boxes(*[(x, 0, x + 100, 200) for x in range(0, 1000, 100)])
+    people = [str(number) for number in range(8)] + [other, other]
+    words = rf"`people` holds numbers, but in 2 of 10 features something else \('{other}' in feature 9\); write these"
+    with pytest.raises(LabelError, match=words):
+        read(grid(10, 2), shapes, people)
 
 
 def test_one_value_teaches_nothing(grid: Grid, read: Read) -> None:

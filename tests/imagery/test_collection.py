@@ -143,6 +143,89 @@ def test_a_constant_image_can_be_stretched(write_image: Write) -> None:
     assert Imagery.open(Images(path=path)).stretch["uint16"].tolist() == [[7, 8]] * 3
 
 
+def holed(dtype: str, value: float, rows: int) -> np.ndarray:
+    """Values about 1000 (8 bits: 100) with ``rows`` of 64 rows of another value in all bands."""
+    middle, spread = (100, 20) if dtype == "uint8" else (1000, 100)
+    data = np.random.default_rng(0).normal(middle, spread, (3, 64, 64)).clip(1, 2000).astype(dtype)
+    data[:, :rows] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "rows", "words"),
+    [
+        ("uint8", 0, 30, "47 % of the sampled pixels of {} are exactly 0 in all bands; if that is no data, set"),
+        ("uint8", 255, 7, "11 % of the sampled pixels of {} are exactly 255 in all bands"),
+        ("uint16", 0, 16, "25 % of the sampled pixels of {} are exactly 0 in all bands"),
+        ("uint16", 65535, 2, "3.1 % of the sampled pixels of {} are exactly 65535 in all bands"),
+        ("int16", -32768, 1, "1.6 % of the sampled pixels of {} are exactly -32768 in all bands; .*nodata: -32768"),
+        ("float32", -9999, 1, "1.6 % of the sampled pixels of {} are exactly -9999 in all bands; .*nodata: -9999"),
+    ],
+)  # fmt: skip
+def test_values_that_look_like_no_image_are_told_of(
+    write_image: Write, caplog: pytest.LogCaptureFixture, dtype: str, value: float, rows: int, words: str
+) -> None:
+    path = write_image("a.tif", holed(dtype, value, rows))
+    imagery = Imagery.open(Images(path=path))
+    assert re.search(words.format(re.escape(str(path))), caplog.text)
+    assert caplog.text.count("sampled pixels") == 1
+    assert [gap.value for gap in imagery.gaps] == [value]
+    caplog.clear()
+    assert Imagery.open(Images(path=path, nodata=value, stretch=(0, 99))).gaps == ()
+    assert "sampled pixels" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "rows"), [("uint8", 0, 6), ("uint8", 255, 6), ("uint16", 900, 30), ("uint8", 7, 40)]
+)
+def test_some_black_water_or_a_roof_in_the_sun_is_no_gap(
+    write_image: Write, caplog: pytest.LogCaptureFixture, dtype: str, value: int, rows: int
+) -> None:
+    write_image("a.tif", holed(dtype, value, rows))
+    data = holed("uint8", 100, 0)
+    data[0, :30] = 0  # of one band alone
+    path = write_image("b.tif", data)
+    assert Imagery.open(Images(path=path.parent)).gaps == ()
+    assert not caplog.text
+
+
+def test_what_a_mask_says_is_believed(write_image: Write, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_image("a.tif", holed("uint8", 0, 30), mask=np.full((64, 64), 255, np.uint8))
+    assert Imagery.open(Images(path=path)).gaps == ()
+    assert not caplog.text
+
+
+def test_a_gap_beside_a_declared_one_is_to_be_written_as_that(
+    write_image: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_image("a.tif", holed("float32", -9999, 2), nodata=-1)
+    Imagery.open(Images(path=path, nodata=0))
+    assert "if that is no data as -1 is, write -1 in its place" in caplog.text
+
+
+def test_the_worst_of_several_files_is_named(write_image: Write, caplog: pytest.LogCaptureFixture) -> None:
+    for number, rows in enumerate((0, 20, 40, 2)):
+        path = write_image(f"{number}.tif", holed("uint8", 0, rows), at=(100 * number, 0))
+    Imagery.open(Images(path=path.parent))
+    assert "62 % of the sampled pixels of" in caplog.text
+    assert "2.tif and 1 more are exactly 0" in caplog.text
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float32", -9999), ("float32", np.finfo("f4").min), ("uint16", 65535)])
+def test_a_gap_far_outside_does_not_decide_the_stretch(write_image: Write, dtype: str, value: float) -> None:
+    data = holed(dtype, value, 20)
+    stretch = Imagery.open(Images(path=write_image("a.tif", data))).stretch[dtype]
+    assert stretch == pytest.approx(np.percentile(data[:, 20:].reshape(3, -1), [2, 98], axis=1).T, rel=1e-4)
+
+
+def test_a_gap_near_other_values_may_be_light_and_stays_in_the_stretch(write_image: Write) -> None:
+    data = np.random.default_rng(0).integers(200, 3000, (3, 64, 64)).astype(np.uint16)
+    data[:, :30] = 0
+    imagery = Imagery.open(Images(path=write_image("a.tif", data)))
+    assert len(imagery.gaps) == 1
+    assert imagery.stretch["uint16"] == pytest.approx(np.percentile(data.reshape(3, -1), [2, 98], axis=1).T, abs=1)
+
+
 def test_the_store_crs_is_the_images_own_if_it_is_metric(write_image: Write, noise: Noise) -> None:
     imagery = Imagery.open(Images(path=write_image("a.tif", noise())))
     assert store_crs(imagery, None) == CRS.from_epsg(32611)

@@ -219,7 +219,7 @@ def test_a_point_without_a_place_in_the_crs_is_left_out_as_too_far(
         ("p.geojson", '{"type": "FeatureCollection", "features": []}', "0 rows"),
         (
             "p.csv",
-            "lon;lat;type\n103,85;1,30;cafe\n",
+            "lon|lat|type\n103,85|1,30|cafe\n",
             r"row 1 has '103,85' in column lon, .* with a point, not a comma\.",
         ),
         ("p.csv", "lon,lat,type\n1,2,\n1,north,cafe\n", r"row 2 has 'north' in column lat, .* finite number\.$"),

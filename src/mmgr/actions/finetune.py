@@ -17,7 +17,7 @@ from mmgr.console import log, track
 from mmgr.embeddings import read_embeddings
 from mmgr.evaluate import Scores, SplitPlan, Units, check_splits, make_probe, score_predictions, task_units
 from mmgr.evaluate.audit import Audit, Finding, Tuned, fine_tuning
-from mmgr.files import read_json, remove_tree, write_aside, write_json
+from mmgr.files import make_folder, read_json, remove_tree, write_aside, write_json
 from mmgr.layout import Layout
 from mmgr.stages import input_fingerprint
 from mmgr.store import RegionStore
@@ -40,7 +40,7 @@ def act(config: Config, layout: Layout) -> None:
     chosen = [task for task in config.tasks if settings.tasks is None or task.name in settings.tasks]
     if not chosen:
         log.info("no tasks in the configuration: nothing to fine-tune on")
-        layout.finetune.mkdir(parents=True, exist_ok=True)
+        make_folder(layout.finetune)
     for task in chosen:
         wanted = {"finetune": settings.model_dump(mode="json", exclude={"tasks"}), **_identity(config, layout, task)}
         if _known(layout.finetune / task.name) == wanted:

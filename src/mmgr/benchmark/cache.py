@@ -17,7 +17,7 @@ from mmgr.benchmark.rows import Context, LeftOut, Made, Row, Vectors
 from mmgr.console import log
 from mmgr.embeddings import read_embeddings, write_embeddings
 from mmgr.errors import MmgrError
-from mmgr.files import clear_asides, is_no_room, read_json, remove_tree, settings_hash, write_json
+from mmgr.files import clear_asides, is_no_room, make_folder, read_json, remove_tree, settings_hash, write_json
 
 SCHEMA_VERSION = 2
 """Version of ``row.json``."""
@@ -125,7 +125,7 @@ def make_row(row: Row, context: Context, folder: Path, key: str) -> Outcome:
         note=made.note,
         parts=made.parts,
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     provenance = {"software": version("mmgr"), "row": row.name, "seed": context.seed, "key": key}
     (folder / "row.json").unlink(missing_ok=True)
     write_embeddings(folder / "vectors.parquet", context.store.regions[["group", "geometry"]], made.vectors, provenance)
@@ -138,7 +138,7 @@ def _claim(folder: Path, key: str) -> None:
     """Empty a row's working folder unless it is of the same key."""
     mark = folder / "key.json"
     if not mark.is_file() or read_json(mark) != key:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         remove_tree(folder)
         clear_asides(folder)
         write_json(mark, key)

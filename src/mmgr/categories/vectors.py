@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from mmgr.console import log
 from mmgr.errors import ArtefactError, PoiError
-from mmgr.files import check_schema, explained_writes, read_json, write_aside, write_json
+from mmgr.files import check_schema, make_folder, read_json, write_aside, write_json
 from mmgr.taxonomy import Taxonomy
 
 SCHEMA_VERSION = 2
@@ -85,8 +85,7 @@ class CategoryVectors:
     def save(self, folder: str | Path) -> None:
         """Write ``vectors.safetensors``, ``neighbours.json``, and ``taxonomy.json`` with frequencies and provenance."""
         folder = Path(folder)
-        with explained_writes(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         tensors = {"vectors": np.ascontiguousarray(self.vectors)}
         if self.cooccurrence is not None:
             tensors["cooccurrence"] = np.ascontiguousarray(self.cooccurrence)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from mmgr.config.base import Count, Fraction, Positive, Section
+from mmgr.config.base import Count, Crs, Fraction, Positive, Section
 
 FOLDER = "folder"
 """The value of `regions.group` that takes the name of the images' folder."""
@@ -25,7 +25,10 @@ class Images(Section):
     """Values that become 0 and 255; by default 8-bit images stay as they are and others are
     stretched between the 2nd and 98th percentile of a sample."""
     nodata: float | None = None
-    """A value that means "no image here", where the files do not say so themselves."""
+    """A value that means "no image here", where the files do not say so themselves. A warning tells of values that look
+    like it: those that are usual, such as -9999, and 0 and the highest value of the type where more than 10 % of the
+    sampled pixels of a file are exactly that in all bands, or 1 % where they lie far outside all others, beyond 8
+    bits."""
     date: str | None = None
     """A regular expression whose first group is the date in a file's name; by default the first
     year or date found there. Images of different dates are views of the same region."""
@@ -59,15 +62,15 @@ class Regions(Section):
     """Polygons, for `footprints` (optional) and `polygons`."""
     id: str | None = None
     """Column of `path` that names each region."""
-    source_crs: str | None = None
+    source_crs: Crs | None = None
     """CRS of `path`, where the file does not name its own; `crs` is that of the regions, whatever the file's."""
     group: str | None = None
     """Column of `path` that names each region's group, such as its city; `folder` takes the name
     of the folder that the image lies in."""
-    crs: str | None = None
-    """A projected CRS in metres for all distances; by default the images' own, or the UTM zone of the images, or
-    without them of the polygons or POIs. One that makes areas, or lengths in any direction, wrong by more than 5 %
-    where regions are is warned of, by more than 20 % refused."""
+    crs: Crs | None = None
+    """A projected CRS in metres for all distances, such as `EPSG:32648` or its number alone; by default the images'
+    own, or the UTM zone of the images, or without them of the polygons or POIs. One that makes areas, or lengths in any
+    direction, wrong by more than 5 % where regions are is warned of, by more than 20 % refused."""
     pixels: Annotated[int, Field(ge=16, le=2048)] = 128
     """Edge of a stored patch in pixels; the image is resampled where it differs."""
     min_valid: Fraction = 0.5
@@ -103,7 +106,7 @@ class PointSource(Section):
     """Column of the longitude or easting, for a CSV."""
     y: str | None = None
     """Column of the latitude or northing, for a CSV."""
-    crs: str | None = None
+    crs: Crs | None = None
     """CRS of `x` and `y`, or of a file that does not name its own; EPSG:4326 for a CSV if not given."""
     area: Path | None = None
     """Polygons inside which the POIs are complete; by default the box around the points. A region
@@ -137,13 +140,13 @@ class CountSource(Section):
     """The count columns: a list, or a prefix ending in `*` such as `poi_*`."""
     first_levels: dict[str, str] = {}  # noqa: RUF012 - pydantic copies defaults
     """First-level category of a column; a column not named here is its own."""
-    crs: str | None = None
+    crs: Crs | None = None
     """CRS of a file that does not name its own."""
 
 
 def _source_kind(value: Any) -> str:
     """Return the kind of a POI source; points where it is not said."""
-    kind = value.get("kind", "points") if isinstance(value, dict) else getattr(value, "kind", None)
+    kind = (value.get("kind") or "points") if isinstance(value, dict) else getattr(value, "kind", None)
     return str(kind)
 
 

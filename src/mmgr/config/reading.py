@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from difflib import get_close_matches
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mmgr.config.inputs import CountSource, Images, PointSource, Pois, Regions
-from mmgr.config.learning import Categories, Embed, Pretrain
+from mmgr.config.faults import part_of, place_of, repeated, told
 from mmgr.config.run import Config
-from mmgr.config.scoring import Evaluate, Finetune, Task
 from mmgr.errors import ConfigError
 from mmgr.files import existing_file
 
@@ -50,12 +47,12 @@ def parse_config(text: str, path: Path) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no configuration; `mmgr init` writes one.")
-    if twice := [f"  {path.name}:{line}: `{key}` stands here a second time" for key, line in _repeated(node)]:
+    if twice := [f"  {path.name}:{line}: `{key}` stands here a second time" for key, line in repeated(node)]:
         raise ConfigError("\n".join([f"{path} cannot be used; of two equal keys one would be lost:", *twice]))
     try:
-        config = Config.model_validate(raw)
+        config = _validated(raw, node)
     except ValidationError as error:
-        faults = "\n".join(f"  {_fault(path, node, fault)}" for fault in _told(error.errors()))
+        faults = "\n".join(f"  {line}" for line in told(path, node, error.errors()))
         raise ConfigError(f"{path} cannot be used:\n{faults}") from None
     return config.model_copy(update=_absolute_paths(config, path.resolve().parent))
 
@@ -65,6 +62,35 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(
         config.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True, width=100
     )
+
+
+def _validated(raw: dict[str, Any], node: Any) -> Config:
+    """Check what YAML says; a number or date where a text is wanted, such as `name: 2024`, is the text that it was."""
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        wanted = [fault for fault in error.errors() if fault["type"] in {"string_type", "path_type"}]
+        places = [place_of(node, fault["loc"]) for fault in wanted if _is_number_or_date(fault["input"])]
+        if not places:
+            raise
+        return Config.model_validate(_with_texts(raw, node, places))
+
+
+def _is_number_or_date(value: Any) -> bool:
+    return isinstance(value, int | float | date) and not isinstance(value, bool)
+
+
+def _with_texts(raw: Any, node: Any, places: Sequence[Sequence[Any]]) -> Any:
+    """Return a configuration with the values at these places as they are written."""
+    if isinstance(node, yaml.ScalarNode):
+        return node.value if [] in places else raw
+    items = raw.items() if isinstance(raw, dict) else enumerate(raw)
+    changed = {}
+    for key, value in items:
+        below = [place[1:] for place in places if place and str(place[0]) == str(key)]
+        part = part_of(node, key)
+        changed[key] = _with_texts(value, part, below) if below and part is not None else value
+    return changed if isinstance(raw, dict) else list(changed.values())
 
 
 def _absolute_paths(section: BaseModel, folder: Path) -> dict[str, Any]:
@@ -80,80 +106,3 @@ def _absolute(value: Any, folder: Path) -> Any:
     if isinstance(value, tuple):
         return tuple(_absolute(item, folder) for item in value)
     return value
-
-
-def _told(faults: list[Any]) -> list[Any]:
-    """Leave out that a list is too short where its items are what is wrong."""
-    items = {fault["loc"][:-1] for fault in faults}
-    return [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in items]
-
-
-def _fault(path: Path, node: Any, fault: Any) -> str:
-    place = [part for part in fault["loc"] if part not in {"points", "counts"}]
-    line = _line_of(node, place)
-    where = f"{path.name}:{line}: " if line else ""
-    key = ".".join(str(part) for part in place)
-    if fault["type"] == "extra_forbidden":
-        near = get_close_matches(str(place[-1]), _known_keys(fault["loc"][:-1]), n=1)
-        hint = f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(_known_keys(fault['loc'][:-1]))}"
-        return f"{where}unknown key `{key}`{hint}"
-    if fault["type"] == "missing":
-        return f"{where}`{key}` is missing"
-    message = fault["msg"].removeprefix("Value error, ")
-    value = fault["input"]
-    if fault["type"] == "literal_error":
-        near = get_close_matches(str(value), re.findall(r"'([^']*)'", fault["ctx"]["expected"]), n=1)
-        message += f"; did you mean {near[0]!r}?" if near else ""
-    shown = f" (got {value!r})" if not isinstance(value, dict | list) else ""
-    return f"{where}{f'`{key}`: ' if key else ''}{message}{shown}"
-
-
-def _line_of(node: Any, place: list[Any]) -> int | None:
-    """Find the line of a key in the YAML tree, or of the nearest part above it."""
-    line = None
-    for part in place:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
-
-
-def _repeated(node: Any) -> Iterator[tuple[str, int]]:
-    """Yield each key that its own section has already, with its line."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _repeated(item)
-    if isinstance(node, yaml.MappingNode):
-        met = set()
-        for key, value in node.value:
-            if key.value in met:
-                yield key.value, key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode):
-                met.add(key.value)
-            yield from _repeated(value)
-
-
-def _known_keys(place: tuple[Any, ...]) -> list[str]:
-    """Return the keys that the section at ``place`` knows."""
-    sections: dict[str, type[BaseModel]] = {
-        "images": Images,
-        "regions": Regions,
-        "pois": Pois,
-        "points": PointSource,
-        "counts": CountSource,
-        "categories": Categories,
-        "pretrain": Pretrain,
-        "embed": Embed,
-        "tasks": Task,
-        "evaluate": Evaluate,
-        "finetune": Finetune,
-    }
-    named = [sections[part] for part in place if part in sections]
-    return sorted((named[-1] if named else Config).model_fields)

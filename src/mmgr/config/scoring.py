@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mmgr.config.base import Count, Fraction, Positive, Section
+from mmgr.config.base import Count, Crs, Fraction, Positive, Section
+from mmgr.config.names import check_task_name
 
 LabelKind = Literal["number", "class", "shares"]
 """What a label is: a number, one of several classes, or shares of classes that sum to 1."""
@@ -27,7 +28,7 @@ _METRICS: dict[LabelKind, tuple[str, ...]] = {
 class Task(Section):
     """A label, where it comes from and what a region's or polygon's value means."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    name: str
     """Names columns, files and titles; none that a column of predictions has already, such as `group`."""
     path: Path
     """Polygons, a raster, or points."""
@@ -63,7 +64,7 @@ class Task(Section):
     """Column of the longitude or easting, for points in a CSV."""
     y: str | None = None
     """Column of the latitude or northing, for points in a CSV."""
-    crs: str | None = None
+    crs: Crs | None = None
     """CRS of a file that does not name its own."""
     band: Count = 1
     """Band of the raster."""
@@ -91,6 +92,11 @@ class Task(Section):
     """A region of which labels cover a smaller part has no label."""
     min_points: Count = 1
     """A region with fewer labelled points has no label."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        return check_task_name(value)
 
     @field_validator("classes", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mmgr.config import Task
 from mmgr.console import log
 from mmgr.errors import LabelError
+from mmgr.evaluate.numbers import numbers_of
 from mmgr.pois.names import clean_name
 
 MOST_CLASSES = 64
@@ -95,12 +96,8 @@ def _joined(table: NDArray[np.float64], names: list[str]) -> tuple[NDArray[np.fl
 def _share_numbers(task: Task, frame: pd.DataFrame, columns: list[str]) -> NDArray[np.float64]:
     """Return the columns as numbers that are missing or at least 0, shape ``(n, k)``."""
     where = f"task {task.name}: {task.path}"
-    text = [name for name in columns if not pd.api.types.is_numeric_dtype(frame[name])]
-    if text:
-        raise LabelError(
-            f"{where}: column `{text[0]}` holds no numbers; `columns` are shares or amounts of a class each."
-        )
-    table = frame[columns].to_numpy(np.float64, na_value=np.nan, copy=True)
+    remedy = "`columns` are shares or amounts of a class each"
+    table = np.stack([numbers_of(task, frame[name], remedy=remedy) for name in columns], axis=1)
     bad = np.isinf(table) | (table < 0)
     if bad.any():
         row, column = np.argwhere(bad)[0]

@@ -17,6 +17,7 @@ from mmgr.errors import LabelError
 from mmgr.evaluate.classes import class_table, one_of, share_table
 from mmgr.evaluate.extent import lonlat_extent
 from mmgr.evaluate.near import near_polygons
+from mmgr.evaluate.numbers import numbers_of
 from mmgr.evaluate.region_units import region_units
 from mmgr.evaluate.totals import find_totals
 from mmgr.evaluate.units import Units, group_of_units
@@ -116,8 +117,9 @@ def _values(
     if task.label != "number":
         table, classes = class_table(task, frame[task.column])
         return table, classes, False
-    values = _numbers(task, frame)
-    _refuse_bad_values(task, polygons["id"].to_numpy(object), values)
+    remedy = "name a numeric column, or choose the kind polygon_class or polygon_shares"
+    values = numbers_of(task, frame[task.column], remedy=remedy)
+    _refuse_bad_values(task, _shown_names(task, polygons), values)
     found = np.unique(values[np.isfinite(values)])
     if len(found) == 1 and np.isfinite(values).sum() > 1:
         raise LabelError(
@@ -127,15 +129,10 @@ def _values(
     return values, (), task.is_amount
 
 
-def _numbers(task: Task, frame: gpd.GeoDataFrame) -> NDArray[np.float64]:
-    column = frame[task.column]
-    if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
-        seen = [repr(value) for value in column.dropna().unique()[:3]]
-        raise LabelError(
-            f"task {task.name}: {task.path}: column `{task.column}` holds no numbers (it has {', '.join(seen)}); "
-            "name a numeric column, or choose the kind polygon_class or polygon_shares."
-        )
-    return np.asarray(column.astype("float64").to_numpy(np.float64, na_value=np.nan))
+def _shown_names(task: Task, polygons: gpd.GeoDataFrame) -> NDArray[np.object_]:
+    """Return what messages call polygons: their id, or their number in the file, from 1."""
+    ids = polygons["id"].to_numpy(object)
+    return ids if task.id is not None else np.array([f"feature {int(row) + 1}" for row in ids], object)
 
 
 def _refuse_bad_values(task: Task, names: NDArray[np.object_], values: NDArray[np.float64]) -> None:
@@ -267,7 +264,7 @@ def units_of_polygons(task: Task, regions: gpd.GeoDataFrame, overlaps: Overlaps)
     # a corner of one region says nothing about a tract: `min_cover` of the smaller of the two is asked for
     enough = covered >= task.min_cover * np.minimum(area, np.median(regions.area.to_numpy()))
     splinters = area < LEAST_AREA
-    names = overlaps.polygons["id"][splinters & (covered > 0)].tolist()
+    names = _shown_names(task, overlaps.polygons[splinters & (covered > 0)]).tolist()
     warn_of_splinters(f"labels of task {task.name}", task.path, names)
     enough &= ~splinters
     rows = np.flatnonzero(enough & (covered > 0))

@@ -18,9 +18,7 @@ from mmgr.config import Task
 from mmgr.console import log
 from mmgr.errors import LabelError
 from mmgr.evaluate.extent import lonlat_extent
-
-_GAPS = (-999, -9999, -99999, -32767, -32768, -(2**31), float(np.finfo(np.float32).min), float(np.finfo(float).min))
-"""Values that files hold where they have none, whatever their type."""
+from mmgr.imagery.gaps import USUAL
 
 
 def raster_crs(task: Task, raster: Any) -> CRS:
@@ -106,7 +104,7 @@ def warn_of_gaps(raster: Any, band: int, found: Sequence[NDArray[np.float64]], w
     declared = raster.nodatavals[band - 1]
     dtype = np.dtype(raster.dtypes[band - 1])
     highest = np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max
-    usual = {*_GAPS, *([float(highest)] if dtype.itemsize > 1 else [])}
+    usual = {*USUAL, *([float(highest)] if dtype.itemsize > 1 else [])}
     for value in sorted(usual & {float(value) for values in found for value in values}):
         count = sum(bool((values == value).any()) for values in found)
         if declared is None:

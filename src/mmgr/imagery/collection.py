@@ -18,6 +18,7 @@ from mmgr.console import log
 from mmgr.distortion import TRUE_SCALE, worst_distortion
 from mmgr.errors import ImageryError, RegionError
 from mmgr.imagery.files import ImageFile, SetAside, open_files
+from mmgr.imagery.gaps import Gap
 from mmgr.imagery.stretch import Stretch, find_stretch
 from mmgr.lonlat import lonlat_bounds, places_of
 from mmgr.tables import counts_metres, crs_name, metric_crs
@@ -47,6 +48,8 @@ class Imagery:
         Per data type, the values of each band that become 0 and 255.
     nodata
         Value for no image in files that do not name one.
+    gaps
+        Values that look like no image though nothing says so.
     """
 
     def __init__(
@@ -57,11 +60,13 @@ class Imagery:
         stretch: Stretch,
         nodata: float | None = None,
         set_aside: tuple[SetAside, ...] = (),
+        gaps: tuple[Gap, ...] = (),
     ) -> None:
         self.files = files
         self.bands = bands
         self.stretch = stretch
         self.nodata = nodata
+        self.gaps = gaps
         self._set_aside = list(set_aside)
 
     @classmethod
@@ -74,7 +79,9 @@ class Imagery:
             If there is no image, none that can be used, or one with too few bands.
         """
         files, aside = open_files(settings.path, bands=settings.bands, date=settings.date)
-        stretch, failed = find_stretch(files, bands=settings.bands, fixed=settings.stretch, nodata=settings.nodata)
+        stretch, failed, gaps = find_stretch(
+            files, bands=settings.bands, fixed=settings.stretch, nodata=settings.nodata
+        )
         aside += failed
         unusable = {entry.path for entry in failed}
         used = tuple(file for file in files if file.path not in unusable)
@@ -83,7 +90,14 @@ class Imagery:
             raise ImageryError(f"images: none of the files of {settings.path} can be read:\n{shown}")
         if aside:
             log.warning("images: %d of %d files are set aside", len(aside), len(aside) + len(used))
-        return cls(used, bands=settings.bands, stretch=stretch, nodata=settings.nodata, set_aside=tuple(aside))
+        return cls(
+            used,
+            bands=settings.bands,
+            stretch=stretch,
+            nodata=settings.nodata,
+            set_aside=tuple(aside),
+            gaps=tuple(gaps),
+        )
 
     def __len__(self) -> int:
         return len(self.files)

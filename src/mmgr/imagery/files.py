@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,24 @@ def open_files(root: Path, *, bands: Sequence[int], date: str | None) -> tuple[l
                 found.append(replace(file, date=name.date or file.date, place=name.place))
     _refuse_none(found, aside, root)
     return _without_mosaics_of_others(found, sources), aside
+
+
+def first_bands(root: Path, most: int = 3) -> tuple[int, ...]:
+    """Return the first bands that the image with most of them has, counted from 1; a band of opacity is none.
+
+    An image with a palette has no band that can be read as it is, so where there is nothing else, all ``most`` are
+    returned, which :func:`open_files` refuses with what to do.
+    """
+    best: tuple[int, ...] = ()
+    with gdal():
+        for path in find_files(root):
+            with suppress(*READ_ERRORS), open_raster(path) as raster:
+                kinds = [kind.name for kind in raster.colorinterp]
+                bands = tuple(n for n, kind in enumerate(kinds[:most], 1) if kind not in {"alpha", "palette"})
+                best = max(best, bands, key=len)
+            if len(best) == most:
+                break
+    return best or tuple(range(1, most + 1))
 
 
 def _describe(raster: Any, path: Path, root: Path, bands: Sequence[int]) -> ImageFile | SetAside:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from mmgr.errors import ArtefactError, PoiError
-from mmgr.files import check_schema, explained_writes, read_json, write_aside, write_json
+from mmgr.files import check_schema, make_folder, read_json, write_aside, write_json
 from mmgr.taxonomy import Taxonomy
 
 SCHEMA_VERSION = 1
@@ -91,8 +91,7 @@ class PoiTables:
 
     def save(self, folder: Path) -> None:
         """Write ``pois.parquet``, ``poi_units.parquet``, ``poi_sources.json`` and ``taxonomy.json``."""
-        with explained_writes(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with write_aside(folder / "pois.parquet") as aside:
             self.points.to_parquet(aside, index=False)
         with write_aside(folder / "poi_units.parquet") as aside:

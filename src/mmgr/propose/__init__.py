@@ -10,12 +10,12 @@ from pyproj import CRS
 
 from mmgr.config import Config, load_config, parse_config
 from mmgr.errors import ConfigError
-from mmgr.files import write_text
+from mmgr.files import check_place, write_text
 from mmgr.learn.shipped import SHIPPED, SHIPPED_ENCODER
 from mmgr.pois import check_overlap, known_shapes, read_pois, settle_outside
 from mmgr.propose.columns import quoted
 from mmgr.propose.images import ImageryFacts, images_section, look_at_images
-from mmgr.propose.labels import label_entries
+from mmgr.propose.labels import task_entries
 from mmgr.propose.pois import placed_pois_section
 from mmgr.propose.regions import regions_over_pois
 from mmgr.regions import make_regions_over
@@ -56,12 +56,15 @@ def init(
         If ``path`` is there already, or neither images nor POIs are given.
     InputError
         If a file is missing, empty, or of a form that cannot be used, or the POIs lie elsewhere.
+    StorageError
+        If the folder of ``path`` cannot be made or written.
     """
     path = Path(path)
     if images is None and pois is None:
         raise ConfigError("there is nothing to learn from: give images, POIs, or both (--images, --pois).")
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already; remove it, choose another --config, or pass --force.")
+    check_place(path.parent, instead="choose another --config")
     label_paths = [labels] if isinstance(labels, str | Path) else list(labels)
     facts = None if images is None else look_at_images(Path(images))
     name = path.resolve().parent.name
@@ -108,8 +111,7 @@ def _check_pois(text: str, path: Path, facts: ImageryFacts | None) -> None:
 def _tasks_section(labels: Sequence[tuple[Path, str]]) -> list[str]:
     """Write the lines of `tasks`, from each file of labels and the path that is shown."""
     if labels:
-        entries = [line for path, shown in labels for line in label_entries(path, shown)]
-        return ["# What is to be mapped, from labels.", "tasks:", *entries]
+        return ["# What is to be mapped, from labels.", "tasks:", *task_entries(labels)]
     return [
         "# Without labels there are embeddings and their map, but no scores. For labels:",
         "# tasks:",

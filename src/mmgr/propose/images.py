@@ -12,6 +12,8 @@ from pyproj import CRS
 from mmgr.config import Images
 from mmgr.errors import RegionError
 from mmgr.imagery import Imagery, store_crs
+from mmgr.imagery.files import first_bands
+from mmgr.imagery.gaps import percent, written
 
 PATCH_PIXELS = 256
 """A cell of about this many pixels shows enough of a place, and few of its neighbours."""
@@ -57,7 +59,7 @@ def nice_edge(edge: float) -> float:
 
 def look_at_images(path: Path) -> ImageryFacts:
     """Open all images below ``path`` and gather what a configuration needs."""
-    imagery = Imagery.open(Images(path=path))
+    imagery = Imagery.open(Images(path=path, bands=first_bands(path)))
     crs = store_crs(imagery, None)
     outlines = imagery.footprints(crs)
     pixels = np.sqrt(outlines.area.to_numpy() / np.array([file.width * file.height for file in imagery.files]))
@@ -85,8 +87,8 @@ def images_section(facts: ImageryFacts, shown_path: str) -> list[str]:
     systems = Counter(file.crs.to_string() for file in files)
     lines = [
         (
-            f"# {len(files)} images, {first.count} bands of {first.dtype}, pixels of {facts.pixel:.2f} m, "
-            f"{facts.area_km2:,.1f} km2 in all."
+            f"# {_counted(len(files), 'image')}, {_counted(first.count, 'band')} of {first.dtype}, "
+            f"pixels of {facts.pixel:.2f} m, {facts.area_km2:,.1f} km2 in all."
         ),
         f"# CRS: {', '.join(f'{name} ({count} files)' for name, count in systems.most_common(4))}.",
     ]
@@ -95,13 +97,24 @@ def images_section(facts: ImageryFacts, shown_path: str) -> list[str]:
         lines.append(f"# Dates found in the file names: {shown}. Dates of one place are views of one region.")
     if facts.imagery.set_aside:
         lines.append(f"# {len(facts.imagery.set_aside)} files cannot be read and will be set aside.")
-    bands = list(range(1, min(first.count, 3) + 1))
-    lines += ["images:", f"  path: {shown_path}", f"  bands: {bands}              # red, green, blue, counted from 1"]
+    bands = list(facts.imagery.bands)
+    colours = "red, green, blue, counted from 1" if len(bands) == 3 else "counted from 1"
+    lines += ["images:", f"  path: {shown_path}", f"  bands: {bands}              # {colours}"]
     if first.dtype != "uint8":
         lines.append("  # stretch: [0, 3000]        # values that become 0 and 255; percentiles 2 and 98 by default")
     if all(file.nodata is None for file in files):
-        lines.append("  # nodata: 0                 # set it if a value means that there is no image")
+        gap = max(facts.imagery.gaps, key=lambda gap: gap.share, default=None)
+        value, why = (
+            ("0", "set it if a value means that there is no image")
+            if gap is None
+            else (written(gap.value), f"{percent(gap)} % of {gap.file.path.name} is that: set it if there is no image")
+        )
+        lines.append(f"  # nodata: {value:<17} # {why}")
     return [*lines, "", *_regions_section(facts)]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _regions_section(facts: ImageryFacts) -> list[str]:

@@ -13,11 +13,12 @@ import pandas as pd
 import rasterio
 from rasterio.windows import Window
 
-from mmgr.config.names import COLUMNS, ENDINGS
 from mmgr.errors import LabelError
 from mmgr.files import existing_file
+from mmgr.plain import are_plain, plain_numbers
 from mmgr.pois.points import is_vector
 from mmgr.propose.columns import coordinate_columns, identity_column, looks_like_category, most_common, quoted
+from mmgr.propose.names import own_names, task_name
 from mmgr.tables import read_table, read_vector
 
 RASTERS = {".tif", ".tiff", ".vrt"}
@@ -48,6 +49,27 @@ _AT_ONCE = 16_000_000
 """Cells that are in memory at a time."""
 _LOOK = 4096
 """Edge in cells of what is read of a larger raster."""
+_NAME = "  - name: "
+"""How the first line of a task begins."""
+
+
+def task_entries(labels: Sequence[tuple[Path, str]]) -> list[str]:
+    """Write the lines of the tasks of all files, each under a name of its own.
+
+    Parameters
+    ----------
+    labels
+        Each file, and its path as the configuration shows it.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or no column can be a label.
+    """
+    lines = [(line, path) for path, shown in labels for line in label_entries(path, shown)]
+    named = [(line.removeprefix(_NAME), path) for line, path in lines if line.startswith(_NAME)]
+    own = iter(own_names(named))
+    return [f"{_NAME}{quoted(next(own))}" if line.startswith(_NAME) else line for line, _ in lines]
 
 
 def label_entries(path: Path, shown_path: str) -> list[str]:
@@ -65,10 +87,17 @@ def label_entries(path: Path, shown_path: str) -> list[str]:
         table = read_table(path, what="labels")
         return _points(path, shown_path, table, coordinate_columns(path, table))
     frame = read_vector(path, what="labels")
-    table = pd.DataFrame(frame.drop(columns=frame.geometry.name))
+    table = _with_numbers(pd.DataFrame(frame.drop(columns=frame.geometry.name)))
     if frame.geom_type.isin(["Point", "MultiPoint"]).mean() > 0.5:
         return _points(path, shown_path, table, [])
     return _polygons(path, shown_path, table)
+
+
+def _with_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which text that holds numbers, of columns named like amounts or rates, is read as these."""
+    texts = [name for name in table.select_dtypes(exclude="number") if _has_word(str(name), TOTAL_WORDS + RATE_WORDS)]
+    plain = [name for name in texts if table[name].notna().any() and are_plain(table[name].dropna()).all()]
+    return table.assign(**{str(name): plain_numbers(table[name]) for name in plain})
 
 
 def _raster(path: Path, shown_path: str) -> list[str]:
@@ -79,7 +108,7 @@ def _raster(path: Path, shown_path: str) -> list[str]:
             whole = _is_read_whole(source)
     except rasterio.errors.RasterioError as error:
         raise LabelError(f"labels: {path} cannot be read as a raster: {error}") from error
-    lines = [f"  # {path.name}: {pixel}", f"  - name: {_task_name(path.stem)}"]
+    lines = [f"  # {path.name}: {pixel}", f"{_NAME}{task_name(path.stem)}"]
     if classes:
         named = ", ".join(f"{value}: NAME" for value in classes)
         return [
@@ -143,7 +172,7 @@ def _points(path: Path, shown_path: str, table: pd.DataFrame, place: Sequence[st
         )
     return [
         f"  # {path.name}: {len(table):,} points; classes of `{column}`: {most_common(table[column])}",
-        f"  - name: {_class_name(column, path)}",
+        f"{_NAME}{_class_name(column, path)}",
         "    kind: point_class         # the class of most of a region's points; point_shares: the share of each",
         f"    path: {shown_path}",
         f"    column: {quoted(column)}",
@@ -172,7 +201,7 @@ def _polygons(path: Path, shown_path: str, table: pd.DataFrame) -> list[str]:
     for column in likely:
         rate = any(word in column.lower() for word in RATE_WORDS)
         lines += [
-            f"  - name: {_task_name(column)}",
+            f"{_NAME}{task_name(column)}",
             (
                 f"    kind: {'polygon_rate' if rate else 'polygon_total'}    "
                 "# polygon_total: amounts that add up (people); polygon_rate: rates and means"
@@ -187,7 +216,7 @@ def _polygons(path: Path, shown_path: str, table: pd.DataFrame) -> list[str]:
         whole = len(prefix) > 2 and [str(name) for name in table.columns if str(name).startswith(prefix)] == shares
         lines += [
             f"  # shares of {len(shares)} classes, which add up in each polygon",
-            f"  - name: {_task_name(prefix if len(prefix) > 2 else path.stem)}",
+            f"{_NAME}{task_name(prefix if len(prefix) > 2 else path.stem)}",
             "    kind: polygon_shares",
             f"    path: {shown_path}",
             f"    columns: {quoted(prefix + '*') if whole else '[' + ', '.join(map(quoted, shares)) + ']'}",
@@ -196,7 +225,7 @@ def _polygons(path: Path, shown_path: str, table: pd.DataFrame) -> list[str]:
     if grouped is not None:
         lines += [
             f"  # classes of `{grouped}`: {most_common(table[grouped])}",
-            f"  - name: {_class_name(grouped, path)}",
+            f"{_NAME}{_class_name(grouped, path)}",
             "    kind: polygon_shares      # share of each class in a region; polygon_class: the class of most of it",
             f"    path: {shown_path}",
             f"    column: {quoted(grouped)}",
@@ -246,7 +275,7 @@ def _common_start(names: Sequence[str]) -> str:
 
 def _class_name(column: str, path: Path) -> str:
     """Return the name of a task of classes: the file's where the column's says nothing of what they are."""
-    return _task_name(path.stem if column.lower() in {"label", "class", "category", "value", "type"} else column)
+    return task_name(path.stem if column.lower() in {"label", "class", "category", "value", "type"} else column)
 
 
 def _has_word(name: str, words: Sequence[str]) -> bool:
@@ -260,9 +289,3 @@ def _may_be_label(name: str, column: pd.Series) -> bool:
         return False
     values = column.dropna().to_numpy(float)
     return len(values) >= 2 and bool(np.isfinite(values).all()) and len(np.unique(values)) > 1
-
-
-def _task_name(text: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_").lower() or "label"
-    taken = name in COLUMNS or name.endswith(tuple(f"_{ending}" for ending in ENDINGS))
-    return f"{name}_label" if taken else name

@@ -13,7 +13,7 @@ from affine import Affine
 
 from mmgr import __version__
 from mmgr.errors import InputError
-from mmgr.files import write_aside, write_json
+from mmgr.files import check_place, write_aside, write_json
 from mmgr.synth.city import FACTORS, NUISANCES, year_of
 from mmgr.synth.configuration import configuration
 from mmgr.synth.fields import RANGE_IN_SCALES, WAVES
@@ -47,12 +47,15 @@ def write_city(folder: str | Path, settings: Settings, *, vectors: str = "geojso
     ------
     InputError
         If the folder is there and not empty, or is a file, or there is no such format.
+    StorageError
+        If it cannot be made or written.
     """
     if vectors not in {"geojson", "parquet"}:
         raise InputError(f"points and polygons are written as `geojson` or `parquet`, not {vectors!r}; set --vectors.")
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not an empty folder; name a new one for the made city.")
+    check_place(folder, instead="name another folder")
     made = make_city(settings)
     with write_aside(folder) as aside:
         aside.mkdir()

@@ -12,6 +12,7 @@ import shapely
 
 from mmgr.errors import InputError, SplitError
 from mmgr.evaluate.audit import Columns, read_split
+from mmgr.evaluate.audit.split_rows import any_table
 
 
 def rows_by_id(path: Path, **columns: Any) -> list[tuple[set[str], set[str]]]:
@@ -107,6 +108,17 @@ def test_places_come_from_another_file_by_id(tmp_path: Path) -> None:
     assert split.shapes.bounds["minx"].tolist() == [1, 2, 3]
     assert split.labels is not None
     assert split.labels.tolist() == [10, 20, 30]
+
+
+def test_splits_of_a_spreadsheet_with_decimal_commas_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "splits.csv"
+    path.write_text("id;lon;lat;split\n01;9,18;48,7;train\n02;9,2;48,75;test\n", encoding="utf-8")
+    with caplog.at_level("INFO", "mmgr"):
+        table = any_table(path, Columns())
+    assert table.to_dict("list") == {
+        "id": ["01", "02"], "lon": [9.18, 9.2], "lat": [48.7, 48.75], "split": ["train", "test"],
+    }  # fmt: skip
+    assert caplog.text.count("decimal commas") == 1
 
 
 def test_rows_of_one_id_are_parts_of_one_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

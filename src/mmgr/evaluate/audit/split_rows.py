@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmgr.console import quiet
 from mmgr.errors import InputError, SplitError
 from mmgr.evaluate.audit.sides import Rows
 from mmgr.evaluate.names import NEVER, Role, fold_names, role_of, roles_of
@@ -94,7 +95,8 @@ def any_table(path: Path, columns: Columns, *, what: str = WHAT) -> pd.DataFrame
     table = read_table(path, what=what).reset_index(drop=True)
     own = find_column(table.columns, "id", columns.id) or find_column(table.columns, "id", None)
     if path.suffix.lower() in _TEXTS and own is not None and pd.api.types.is_numeric_dtype(table[own]):
-        texts = read_table(path, texts=[own], what=what)[own].reset_index(drop=True)
+        with quiet():  # the first reading has told it all
+            texts = read_table(path, texts=[own], what=what)[own].reset_index(drop=True)
         # 3.0 is 3, written from a column with gaps
         table[own] = texts.str.strip().str.replace(r"^([+-]?\d+)\.0+$", r"\1", regex=True)
     return table
