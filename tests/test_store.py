@@ -69,6 +69,12 @@ def test_regions_bags_and_patches_come_back(tmp_path: Path) -> None:
     assert (patches[1] == 10).all()
     assert [len(p) for batch in store.iterate(2) for p in batch] == [0, 1, 2, 0, 1, 2, 0]
     assert store.dates()[2] == ["2016", "2017"]
+    values, starts, ends = store.pixels([5, 0, 1, 5])
+    assert (ends - starts).tolist() == [2, 0, 1, 2]
+    assert values.shape == (3, 8, 8, 3)
+    assert (values[starts[0] : ends[0]] == 50).all()
+    assert not values.flags.writeable
+    assert [len(part) for part in store.pixels([0, 3])] == [0, 2, 2]
 
 
 def test_pois_are_nan_where_no_source_covers_a_region(tmp_path: Path) -> None:
