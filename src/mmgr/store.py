@@ -325,6 +325,7 @@ class RegionStore:
         _, where, content = views.buffers()
         edges = np.frombuffer(where, np.int64)[views.offset : views.offset + len(views) + 1] if where else np.zeros(1)
         flat = np.frombuffer(content or b"", np.uint8)[int(edges[0]) : int(edges[-1])]
+        flat.setflags(write=False)
         return flat.reshape(len(views), *shape), offsets[:-1][place], offsets[1:][place]
 
     def iterate(self, batch: int = 256) -> Iterator[list[NDArray[np.uint8]]]:
