@@ -49,7 +49,7 @@ def trainer_options(member: Member, device: torch.device) -> dict[str, Any]:
     """Say where a :class:`lightning.pytorch.Trainer` trains, and with whom."""
     on_gpu = device.type == "cuda"
     # views have one size: a GPU tries once which of its convolutions is the fastest for it
-    options = {"accelerator": "gpu" if on_gpu else device.type, "benchmark": on_gpu}
+    options = {"accelerator": "gpu" if on_gpu else device.type, "benchmark": on_gpu or None}
     if member.processes.total == 1:
         return options | {"devices": 1 if device.index is None else [device.index]}
     # a step may leave out weights, as those of a side task that no region of the batch has
