@@ -83,8 +83,9 @@ def test_the_first_probe_makes_the_map_and_its_intervals(city: City) -> None:
     path = city.folder / "city.yaml"
     path.write_text(path.read_text().replace("seeds: 1}", "seeds: 1, probes: [knn, ridge]}"))
     run = mmgr.Run(path)
-    for stage in STAGES[:5]:
-        run.do(stage)
+    run.all()
+    page = run.layout.report.read_text(encoding="utf-8")
+    assert "The nearest neighbours on the vectors, fitted on all labelled units" in page
     store = mmgr.RegionStore(run.layout.regions)
     units = task_units(run.config, run.config.tasks[0], store.regions)
     vectors = read_embeddings(run.layout.embeddings / "embeddings.parquet")

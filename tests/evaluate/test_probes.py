@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import cross_val_score
 
 from mmgr.evaluate import make_probe, mlp_probe, r2, ridge_probe
-from mmgr.evaluate.probes import PrincipalComponents, ProbeName
+from mmgr.evaluate.probes import PROBE_TITLES, PrincipalComponents, ProbeName
 
 
 def sample(units: int, dims: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -169,3 +171,7 @@ def test_what_was_learned_from_is_predicted_as_it_is() -> None:
     model = ridge_probe().fit(X, y)
     plain = np.clip(model.head_.predict(model.features_.transform(X)), y.min(), y.max())
     np.testing.assert_array_equal(model.predict(X), plain)
+
+
+def test_each_probe_has_a_title() -> None:
+    assert set(PROBE_TITLES) == set(get_args(ProbeName))

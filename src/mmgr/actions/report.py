@@ -20,6 +20,7 @@ from mmgr.config import Config
 from mmgr.embeddings import read_embeddings, read_provenance
 from mmgr.evaluate import Results, Scores
 from mmgr.evaluate.audit import Audit
+from mmgr.evaluate.probes import PROBE_TITLES, probe_names
 from mmgr.files import read_json
 from mmgr.layout import Layout
 from mmgr.maps.colours import embedding_colours
@@ -112,10 +113,10 @@ def _maps(config: Config, layout: Layout) -> list[MapImage]:
     shown = []
     coverage = read_json(layout.evaluation / "coverage.json")
     for task in config.tasks:
-        kind = {"number": "Ridge", "class": "Logistic", "shares": "Softmax"}[task.label]
+        (probe,) = probe_names(config.evaluate.probes[:1], task.label)
         groups = len(coverage[task.name]["offsets"])
         seen = f"the vectors, with an offset for each of {groups} groups" if groups else "the vectors"
-        caption = f"{kind} regression on {seen}, fitted on all labelled units, predicted for every region."
+        caption = f"{PROBE_TITLES[probe]} on {seen}, fitted on all labelled units, predicted for every region."
         title = f"Predicted {task.title}"
         shown.append(MapImage(title, caption, layout.maps / f"{task.name}.png"))
         if task.label != "number":

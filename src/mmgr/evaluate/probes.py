@@ -30,6 +30,18 @@ from mmgr.evaluate.tuning import Inner
 
 ProbeName = Literal["ridge", "logistic", "softmax", "mlp", "forest", "boosting", "knn", "kernel"]
 
+PROBE_TITLES: dict[ProbeName, str] = {
+    "ridge": "Ridge regression",
+    "logistic": "Logistic regression",
+    "softmax": "Softmax regression",
+    "kernel": "Kernel regression",
+    "mlp": "A network with one hidden layer",
+    "forest": "A random forest",
+    "boosting": "Gradient boosted trees",
+    "knn": "The nearest neighbours",
+}
+"""What a caption calls them."""
+
 _LINEAR: dict[LabelKind, ProbeName] = {"number": "ridge", "class": "logistic", "shares": "softmax"}
 
 

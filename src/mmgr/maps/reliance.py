@@ -47,7 +47,7 @@ def applicability_sentence(facts: Mapping[str, Any]) -> str:
     """Say how many regions are unlike the labelled ones."""
     task, regions = facts["task"], f"{facts['regions']:,}"
     if not facts["outside"]:
-        return f"{task}: all {regions} regions are like the labelled places, as the probe sees them."
+        return f"{task}: all {regions} regions are like the labelled places, as a linear probe sees them."
     return (
         f"{task}: {facts['outside']:,} of {regions} regions ({facts['share_outside']:.1%}) are less like any labelled "
         "place than labelled places are like those of other folds. They are hatched on the maps: the scores and "
