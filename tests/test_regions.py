@@ -261,6 +261,16 @@ def test_polygons_of_a_file_without_crs_are_in_the_one_that_is_named(tmp_path: P
     assert regions.geometry.iloc[0].bounds == pytest.approx(cells.geometry[0].bounds, abs=0.01)
 
 
+def test_polygons_of_one_of_several_layers(tmp_path: Path, cells: gpd.GeoDataFrame) -> None:
+    path = tmp_path / "layers.gpkg"
+    cells.iloc[:1].to_file(path, layer="frame")
+    cells.to_file(path, layer="cells")
+    with pytest.raises(InputError, match=r"several layers \(frame, cells\); set `layer` to one of them"):
+        make_regions_over(np.empty(0, object), Regions(kind="polygons", path=path), UTM)
+    chosen = Regions(kind="polygons", path=path, layer="cells", id="cell")
+    assert len(make_regions_over(np.empty(0, object), chosen, UTM)) == len(cells)
+
+
 def test_polygons_on_both_sides_of_the_date_line_are_near_each_other(tmp_path: Path) -> None:
     """One of them is cut there, as GeoJSON asks for."""
     cut = shapely.MultiPolygon([shapely.box(179.99, -17, 180, -16.99), shapely.box(-180, -17, -179.99, -16.99)])

@@ -223,7 +223,14 @@ def _read_polygons(settings: Regions, crs: CRS) -> tuple[gpd.GeoDataFrame, list[
         raise RegionError("regions of polygons need `regions.path`")
     group = settings.group if settings.group != FOLDER else None
     columns = [name for name in (settings.id, group) if name]
-    frame = read_vector(path, columns=columns, crs=settings.source_crs, crs_key="regions.source_crs", what=_WHAT)
+    frame = read_vector(
+        path,
+        layer=settings.layer,
+        columns=columns,
+        crs=settings.source_crs,
+        crs_key="regions.source_crs",
+        what=_WHAT,
+    )
     frame = polygons_only(frame, path=path, what=_WHAT)
     names = _ids(frame, settings)
     groups = [""] * len(frame) if group is None else _texts(frame[group])

@@ -60,6 +60,8 @@ class Regions(Section):
     """What `size` counts."""
     path: Path | None = None
     """Polygons, for `footprints` (optional) and `polygons`."""
+    layer: str | None = None
+    """Layer of `path`, where that has several."""
     id: str | None = None
     """Column of `path` that names each region."""
     source_crs: Crs | None = None

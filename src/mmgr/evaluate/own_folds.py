@@ -54,7 +54,7 @@ def task_units(config: Config, task: Task, regions: gpd.GeoDataFrame) -> Units:
             return _of_points(units, labels, rows_of_groups(task, regions), column)
     places = [(task.path, task.layer, task.crs)] if task.kind.startswith("polygon") else []
     if config.regions.path is not None:
-        places.append((config.regions.path, None, config.regions.crs))
+        places.append((config.regions.path, config.regions.layer, config.regions.source_crs))
     for path, layer, crs in places:
         frame = read_vector(path, layer=layer, crs=crs, what=f"folds of task {task.name}")
         if column in frame:
