@@ -115,9 +115,7 @@ def bench_embed(
         "cpu_ratio": median_ratio(found["real"], found["bare"], cpu=True),
     }
     if "int8" in found:
-        result["int8_regions_per_second"] = median_rate(found["int8"])
-        result["int8_gain"] = median_ratio(found["int8"], found["real"])
-        result["int8_cpu_gain"] = median_ratio(found["int8"], found["real"], cpu=True)
+        result |= _of_int8(found["int8"], found["real"])
     return result | {
         "peak_rss_mb": peak_rss_mb(),
         "encoder": encoder,
@@ -142,6 +140,15 @@ def bench_embed(
         "rates": {name: [round(span.rate, 4) for span in spans] for name, spans in found.items()},
         "machine": measured_on | {"load_after": machine()["load"]},
         "software": software("torch", "timm", *(["onnxruntime"] if "int8" in found else [])),
+    }
+
+
+def _of_int8(int8: list[Span], real: list[Span]) -> dict[str, float]:
+    """Return the rate in 8 bits, and its gain."""
+    return {
+        "int8_regions_per_second": median_rate(int8),
+        "int8_gain": median_ratio(int8, real),
+        "int8_cpu_gain": median_ratio(int8, real, cpu=True),
     }
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mmgr.config import Task
 from mmgr.console import log
 from mmgr.errors import LabelError
-from mmgr.plain import are_plain, plain_numbers
+from mmgr.numerals import are_plain, plain_numbers
 
 _SHOWN = 3  # values that a message names
 

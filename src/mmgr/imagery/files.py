@@ -137,7 +137,7 @@ def open_files(root: Path, *, bands: Sequence[int], date: str | None) -> tuple[l
     return _without_mosaics_of_others(found, sources), aside
 
 
-def first_bands(root: Path, most: int = 3) -> tuple[int, ...]:
+def usable_bands(root: Path, most: int = 3) -> tuple[int, ...]:
     """Return the first bands that the image with most of them has, counted from 1; a band of opacity is none.
 
     An image with a palette has no band that can be read as it is, so where there is nothing else, all ``most`` are

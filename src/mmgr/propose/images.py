@@ -12,7 +12,7 @@ from pyproj import CRS
 from mmgr.config import Images
 from mmgr.errors import RegionError
 from mmgr.imagery import Imagery, store_crs
-from mmgr.imagery.files import first_bands
+from mmgr.imagery.files import usable_bands
 from mmgr.imagery.gaps import percent, written
 
 PATCH_PIXELS = 256
@@ -59,7 +59,7 @@ def nice_edge(edge: float) -> float:
 
 def look_at_images(path: Path) -> ImageryFacts:
     """Open all images below ``path`` and gather what a configuration needs."""
-    imagery = Imagery.open(Images(path=path, bands=first_bands(path)))
+    imagery = Imagery.open(Images(path=path, bands=usable_bands(path)))
     crs = store_crs(imagery, None)
     outlines = imagery.footprints(crs)
     pixels = np.sqrt(outlines.area.to_numpy() / np.array([file.width * file.height for file in imagery.files]))

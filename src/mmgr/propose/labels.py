@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from mmgr.errors import LabelError
 from mmgr.files import existing_file
-from mmgr.plain import are_plain, plain_numbers
+from mmgr.numerals import are_plain, plain_numbers
 from mmgr.pois.points import is_vector
 from mmgr.propose.columns import coordinate_columns, identity_column, looks_like_category, most_common, quoted
 from mmgr.propose.names import own_names, task_name
